@@ -1,0 +1,1 @@
+"""anykube: brings up and keeps Kubernetes clusters anywhere."""
