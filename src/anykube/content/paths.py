@@ -1,0 +1,36 @@
+"""Where things are on a node. The probe asks for these, the ledger holds those that we put there."""
+
+from __future__ import annotations
+
+BINARIES = "/usr/local/bin"
+CNI_BINARIES = "/opt/cni/bin"
+LIBRARY = "/usr/local/lib/anykube"
+UNITS = "/etc/systemd/system"
+KUBERNETES = "/etc/kubernetes"
+PKI = "/etc/kubernetes/pki"
+KUBELET = "/var/lib/kubelet"
+CONTAINERD = "/var/lib/containerd"
+ETCD = "/var/lib/etcd"
+IMAGES = "/var/lib/anykube/images"
+
+STATE = "/var/lib/anykube"
+OWNER = "/var/lib/anykube/owner"
+"""One line: '<lineage> <epoch>' of the newest run that changed this node (the fence)."""
+LEDGER = "/var/lib/anykube/ledger"
+"""Sorted lines 'file <path>', 'directory <path>', 'unit <name>': what anykube put here."""
+STAMPS = "/var/lib/anykube/stamps"
+"""One file per large file, named by its path with '/' as '%': '<size>:<mtime>:<ctime> <sha256>', so that a
+binary is hashed once and not in every run; any change of the file changes its ctime."""
+STAMP_THRESHOLD = 1024 * 1024
+"""Bytes from which on a file's hash is kept as a stamp."""
+INPUTS = "/run/anykube/inputs"
+"""One file per unit: '<sha256>  <path>' lines of its inputs as they were when it started."""
+
+
+def install_path(artifact: str) -> str:
+    """Where an artifact is on a node: binaries by their name, CNI plugins without 'cni-', images as tar."""
+    if artifact.startswith("cni-"):
+        return f"{CNI_BINARIES}/{artifact.removeprefix('cni-')}"
+    if artifact.startswith("image-"):
+        return f"{IMAGES}/{artifact.removeprefix('image-')}.tar"
+    return f"{BINARIES}/{artifact}"

@@ -1,0 +1,99 @@
+"""What one host looks like: made by `probe.parse`, asked by the planner. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CAP_SYS_RESOURCE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """A regular file on a host. `sha256` is hex; `mode` is octal digits such as '600'."""
+
+    sha256: str
+    mode: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnitFacts:
+    """A systemd unit. `inputs` maps each input file to its sha256 at the time the process started.
+
+    The process records them itself (ExecStartPre, see content/unit.py), so that a file that changed
+    after the start, by whomever and whenever, is known to need a restart.
+    """
+
+    load: str = "not-found"
+    active: str = "inactive"
+    enabled: bool = False
+    needs_reload: bool = False
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def running(self) -> bool:
+        """Whether the unit does its job now."""
+        return self.active == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemFacts:
+    """The machine itself. Sizes in MiB; `clock` is seconds since the epoch when the probe ran there."""
+
+    hostname: str
+    os: str
+    os_version: str
+    arch: str
+    kernel: str
+    machine_id: str
+    boot_id: str
+    systemd: int
+    container: bool
+    cgroup: int
+    capabilities: int
+    cpus: int
+    memory: int
+    swap: int
+    clock: float
+    mtu: int
+    disk_free: Mapping[str, int]
+    addresses: tuple[str, ...]
+
+    def capable(self, capability: int) -> bool:
+        """Whether processes on this host can have a capability (its kernel number)."""
+        return bool(self.capabilities >> capability & 1)
+
+    @property
+    def constrained(self) -> bool:
+        """Whether oom scores cannot be lowered here (no CAP_SYS_RESOURCE), so that runc would fail."""
+        return not self.capable(CAP_SYS_RESOURCE)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """What anykube noted on the host: whose it is, the newest run it saw, and every path put there."""
+
+    lineage: str = ""
+    epoch: int = 0
+    paths: frozenset[str] = frozenset()
+    units: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """Everything that one probe of one host answered."""
+
+    name: str
+    system: SystemFacts
+    files: Mapping[str, FileFacts] = field(default_factory=dict)
+    units: Mapping[str, UnitFacts] = field(default_factory=dict)
+    ledger: LedgerFacts = LedgerFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """A host that should answer and does not."""
+
+    name: str
+    reason: str

@@ -1,0 +1,161 @@
+"""The verbs: everything that anykube can do to the world, as frozen values.
+
+Each has one handler in execute/. Effects refer to secrets and artifacts by name, never by value: a plan
+can be printed, saved and compared with `==`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from anykube.content.model import CertificateRequest, File, SecretRequest
+
+
+@dataclass(frozen=True, slots=True)
+class FetchArtifacts:
+    """Have these artifacts in the store and in the lock."""
+
+    kubernetes: str
+    arch: str
+    names: tuple[str, ...]
+    source: str
+    mirror: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateSecrets:
+    """Make secrets that are not certificates. One that exists is never replaced."""
+
+    requests: tuple[SecretRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IssueCertificates:
+    """Issue these, in this order (authorities first)."""
+
+    requests: tuple[CertificateRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureSite:
+    """Have a shared part of the provider: a network, a firewall table, a root file system."""
+
+    part: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateMachine:
+    """Make and start a machine, from nothing or from a broken rest."""
+
+    name: str
+    address: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StartMachine:
+    """Start a machine that is there."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMachine:
+    """Stop a machine and remove all of it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSite:
+    """Remove a shared part."""
+
+    part: str
+
+
+MachineEffect = EnsureSite | CreateMachine | StartMachine | DeleteMachine | RemoveSite
+
+
+@dataclass(frozen=True, slots=True)
+class PutFiles:
+    """Make directories, then place files: each under a temporary name, verified by sha256, then renamed."""
+
+    node: str
+    files: tuple[File, ...]
+    directories: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePaths:
+    """Remove files that anykube put on a node and that belong there no more."""
+
+    node: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetUnit:
+    """Bring a systemd unit to a state: 'started' (and enabled), 'restarted' or 'absent'."""
+
+    node: str
+    unit: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """Wait until a named condition (execute/conditions.py) holds, at most `seconds`."""
+
+    condition: str
+    subject: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyObjects:
+    """Server-side apply these objects, in this order."""
+
+    objects: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteObjects:
+    """Delete objects: (apiVersion, kind, namespace, name)."""
+
+    objects: tuple[tuple[str, str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CleanNode:
+    """Remove from a node everything that its ledger lists, and what those things made."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetCluster:
+    """Remove record, secrets and runs from this machine."""
+
+
+Effect = (
+    FetchArtifacts
+    | GenerateSecrets
+    | IssueCertificates
+    | EnsureSite
+    | CreateMachine
+    | StartMachine
+    | DeleteMachine
+    | RemoveSite
+    | PutFiles
+    | RemovePaths
+    | SetUnit
+    | WaitFor
+    | ApplyObjects
+    | DeleteObjects
+    | CleanNode
+    | ForgetCluster
+)

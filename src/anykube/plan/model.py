@@ -1,0 +1,90 @@
+"""The plan as a value: steps with their reason, also when there is nothing to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from anykube.plan.effects import Effect
+
+LOCAL = "local"
+"""Target of steps that run on this machine."""
+CLUSTER = "cluster"
+"""Target of steps that go through the Kubernetes API."""
+
+
+class Phase(StrEnum):
+    """The horizon of a plan: facts are observed again after each."""
+
+    ARTIFACTS = "artifacts"
+    PROVISION = "provision"
+    BOOTSTRAP = "bootstrap"
+    ADDONS = "addons"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of the plan. action: create, update, delete, start, restart, wait, apply."""
+
+    action: str
+    kind: str
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done on one target in one go.
+
+    id: '<target>/<name>', unique in the plan.  needs: ids that must be done before.
+    changes: what a person reads.  effects: what the engine does; none means skipped, `reason` says why.
+    disruption: what users of the cluster will notice, '' for nothing.
+    """
+
+    id: str
+    phase: Phase
+    target: str
+    title: str
+    reason: str
+    changes: tuple[Change, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    needs: tuple[str, ...] = ()
+    disruption: str = ""
+
+    @property
+    def skipped(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.effects
+
+
+@dataclass(frozen=True, slots=True)
+class PhasePlan:
+    """The steps of a phase. provisional: planned on facts that an earlier phase will change."""
+
+    phase: Phase
+    steps: tuple[Step, ...]
+    provisional: bool = False
+
+    @property
+    def pending(self) -> tuple[Step, ...]:
+        """The steps that do something."""
+        return tuple(step for step in self.steps if not step.skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that would be done, in order. Two plans are the same if they are equal."""
+
+    cluster: str
+    phases: tuple[PhasePlan, ...]
+
+    @property
+    def pending(self) -> tuple[Step, ...]:
+        """The steps that do something, over all phases."""
+        return tuple(step for phase in self.phases for step in phase.pending)
+
+    @property
+    def empty(self) -> bool:
+        """Whether the world is as the object says."""
+        return not self.pending

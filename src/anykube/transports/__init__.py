@@ -1,0 +1,1 @@
+"""The narrow door to a host: run, put, close."""

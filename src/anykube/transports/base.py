@@ -1,0 +1,59 @@
+"""What every transport offers. Errors: TransportError (worth another try), HostKeyError, FencedError.
+
+A transport does one thing at a time per call and keeps one connection per host. It builds no commands:
+scripts come from the room that knows their meaning and are passed as an argument list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+OUTPUT_LIMIT = 8 * 1024 * 1024
+"""Bytes of output kept per command; a host that answers more is answering nonsense (fault B11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command answered. Text is decoded as UTF-8 with replacement."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a host answers SSH. `host_key` is one public key line; anything else is refused."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    host_key: str
+
+
+class Transport(Protocol):
+    """One host. `round_trips` counts the commands sent, so that tests can bound them."""
+
+    name: str
+    round_trips: int
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: AsyncIterator[bytes] | bytes | None = None,
+        timeout: float = 60,
+    ) -> Result:
+        """Run an argument list on the host and wait for it, at most `timeout` seconds."""
+        ...
+
+    async def stream(self, argv: Sequence[str]) -> AsyncIterator[str]:
+        """Run an argument list and yield its output lines as they come (logs, exec)."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        ...
