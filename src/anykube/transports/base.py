@@ -45,9 +45,9 @@ class Transport(Protocol):
         argv: Sequence[str],
         *,
         stdin: AsyncIterator[bytes] | bytes | None = None,
-        timeout: float = 60,
+        seconds: float = 60,
     ) -> Result:
-        """Run an argument list on the host and wait for it, at most `timeout` seconds."""
+        """Run an argument list on the host and wait for it, at most `seconds`."""
         ...
 
     async def stream(self, argv: Sequence[str]) -> AsyncIterator[str]:
