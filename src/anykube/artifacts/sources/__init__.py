@@ -1,0 +1,1 @@
+"""Where software comes from: one module for each source, all behind the protocol in base.py."""
