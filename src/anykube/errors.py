@@ -13,6 +13,7 @@
     ├── WaitError           a condition did not hold before its deadline         exit 1
     ├── ArtifactError       software cannot be had, or is not what it claims     exit 1
     ├── ProviderError       machines cannot be made, found or removed            exit 1
+    ├── DefectError         anykube itself is wrong                              exit 1
     ├── PartialError        some steps failed, the others are done               exit 3
     └── InterruptedRun      stopped on request at a safe point                   exit 130
 
@@ -152,6 +153,15 @@ class ProviderError(AnykubeError):
     """Machines cannot be made, found or removed."""
 
     code = "PROV-001"
+
+
+class DefectError(AnykubeError):
+    """anykube itself is wrong; the evidence is the end of the traceback."""
+
+    code = "BUG-001"
+
+    def __init__(self, brief: str, *, evidence: Sequence[str] = ()) -> None:
+        super().__init__(brief, evidence=evidence, remedy="report this, with the run's journal")
 
 
 class PartialError(AnykubeError):

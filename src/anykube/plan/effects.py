@@ -124,9 +124,9 @@ class ApplyObjects:
 
 @dataclass(frozen=True, slots=True)
 class DeleteObjects:
-    """Delete objects: (apiVersion, kind, namespace, name)."""
+    """Delete objects by reference, '<kind>/<namespace>/<name>'; one that is gone is fine."""
 
-    objects: tuple[tuple[str, str, str, str], ...]
+    references: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

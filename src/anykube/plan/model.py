@@ -25,7 +25,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the plan. action: create, update, delete, start, restart, wait, apply."""
+    """One line of the plan. action: create, update, delete, start, restart, apply, wait."""
 
     action: str
     kind: str
@@ -38,7 +38,8 @@ class Step:
     """What is done on one target in one go.
 
     id: '<target>/<name>', unique in the plan.  needs: ids that must be done before.
-    changes: what a person reads.  effects: what the engine does; none means skipped, `reason` says why.
+    reason: why, also for a step that is skipped.  changes: what a person reads.
+    effects: what the engine does; none means skipped.
     disruption: what users of the cluster will notice, '' for nothing.
     """
 
@@ -59,12 +60,23 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why nothing can be planned for a target. The other targets go on; the run ends as partly done."""
+
+    target: str
+    brief: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class PhasePlan:
     """The steps of a phase. provisional: planned on facts that an earlier phase will change."""
 
     phase: Phase
     steps: tuple[Step, ...]
     provisional: bool = False
+    obstacles: tuple[Obstacle, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def pending(self) -> tuple[Step, ...]:
@@ -85,6 +97,18 @@ class Plan:
         return tuple(step for phase in self.phases for step in phase.pending)
 
     @property
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        """What stands in the way, over all phases."""
+        return tuple(obstacle for phase in self.phases for obstacle in phase.obstacles)
+
+    @property
     def empty(self) -> bool:
         """Whether the world is as the object says."""
-        return not self.pending
+        return not self.pending and not self.obstacles
+
+    def phase(self, phase: Phase) -> PhasePlan:
+        """The plan of one phase. KeyError if the plan has no such phase."""
+        for candidate in self.phases:
+            if candidate.phase is phase:
+                return candidate
+        raise KeyError(phase)

@@ -1,0 +1,164 @@
+"""Walks the pending steps of a phase: in parallel, in order of their needs, until done or told to stop.
+
+A step that fails blocks only the steps that need it. Nothing is decided here: what a step does is in
+the plan, how an effect is performed is in handlers.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from anykube.errors import AnykubeError, DefectError
+from anykube.events import Sink, StepDone, StepFailed, StepRetried, StepStarted, Stopping
+from anykube.plan.model import Step
+from anykube.plan.order import pending_needs
+
+ATTEMPTS = 4
+"""Times a step is tried when its error is transient (errors.AnykubeError.retryable)."""
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 3.0
+
+Perform = Callable[[Step], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the steps: every pending step is in exactly one of the four."""
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, AnykubeError] = field(default_factory=dict)
+    blocked: list[str] = field(default_factory=list)
+    not_begun: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step is done."""
+        return not (self.failed or self.blocked or self.not_begun)
+
+
+class StopFlag:
+    """Asks the engine to stop at the next safe point: what runs is finished, nothing new begins."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Ask to stop. A second call changes nothing."""
+        self._event.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Return when a stop is asked for."""
+        await self._event.wait()
+
+
+class Engine:
+    """One run of one phase."""
+
+    def __init__(self, steps: Sequence[Step], perform: Perform, emit: Sink, stop: StopFlag) -> None:
+        self._steps = {step.id: step for step in steps if not step.skipped}
+        self._waiting = {name: set(needs) for name, needs in pending_needs(steps).items()}
+        self._perform = perform
+        self._emit = emit
+        self._stop = stop
+        self._outcome = Outcome()
+        self._running: dict[asyncio.Task[AnykubeError | None], str] = {}
+
+    async def run(self) -> Outcome:
+        """Walk until nothing runs and nothing can begin. On cancellation running steps are cancelled."""
+        announced = False
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            self._begin_ready()
+            while self._running:
+                watched: set[asyncio.Future[object]] = {*self._running}  # type: ignore[arg-type]
+                if not announced:
+                    watched.add(stopping)  # type: ignore[arg-type]
+                done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                if self._stop.stopping and not announced:
+                    announced = True
+                    self._emit(Stopping(tuple(self._running.values())))
+                for task in [task for task in self._running if task in done]:
+                    self._finish(task)
+                self._begin_ready()
+        finally:
+            stopping.cancel()
+            await self._cancel_running()
+        self._outcome.not_begun = list(self._waiting)
+        return self._outcome
+
+    def _begin_ready(self) -> None:
+        if self._stop.stopping:
+            return
+        for name in [name for name, needs in self._waiting.items() if not needs]:
+            del self._waiting[name]
+            task = asyncio.ensure_future(self._attempt(self._steps[name]))
+            self._running[task] = name
+
+    def _finish(self, task: asyncio.Task[AnykubeError | None]) -> None:
+        name = self._running.pop(task)
+        error = task.result()
+        if error is None:
+            self._outcome.done.append(name)
+            for needs in self._waiting.values():
+                needs.discard(name)
+        else:
+            self._outcome.failed[name] = error
+            self._block(name)
+
+    def _block(self, failed: str) -> None:
+        blocked = {failed}
+        while found := {name for name, needs in self._waiting.items() if needs & blocked}:
+            for name in found:
+                del self._waiting[name]
+            self._outcome.blocked.extend(sorted(found))
+            blocked |= found
+
+    async def _attempt(self, step: Step) -> AnykubeError | None:
+        self._emit(StepStarted(step.id, step.phase, step.target, step.title))
+        started = time.monotonic()
+        try:
+            await self._with_retries(step)
+        except AnykubeError as error:
+            return self._failed(step, error)
+        except Exception as error:  # a defect must not stop the other hosts
+            trace = "".join(traceback.format_exception(error)).rstrip().splitlines()
+            return self._failed(step, DefectError(f"{step.id}: {error!r}", evidence=trace[-12:]))
+        self._emit(StepDone(step.id, step.phase, step.target, time.monotonic() - started))
+        return None
+
+    def _failed(self, step: Step, error: AnykubeError) -> AnykubeError:
+        self._emit(StepFailed(step.id, step.phase, step.target, error.code, str(error)))
+        return error
+
+    async def _with_retries(self, step: Step) -> None:
+        import stamina  # here, because loading it is only worth it when something runs
+
+        attempts = stamina.retry_context(
+            on=lambda error: isinstance(error, AnykubeError) and error.retryable and not self._stop.stopping,
+            attempts=ATTEMPTS,
+            timeout=None,
+            wait_initial=FIRST_PAUSE,
+            wait_max=LONGEST_PAUSE,
+        )
+        async for attempt in attempts:
+            with attempt:
+                try:
+                    await self._perform(step)
+                except AnykubeError as error:
+                    if error.retryable and attempt.num < ATTEMPTS:
+                        self._emit(StepRetried(step.id, step.target, attempt.num, error.brief))
+                    raise
+
+    async def _cancel_running(self) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)

@@ -1,0 +1,150 @@
+"""plan(): object, facts and record in, the whole plan out. Pure; everything else in this room serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from anykube.content.certificates import certificate_requests, secret_requests
+from anykube.content.context import NodeContext
+from anykube.content.model import Text, expected_sha256
+from anykube.content.node import components
+from anykube.errors import PlanError
+from anykube.facts.cluster import Facts
+from anykube.facts.host import HostFacts, Unreachable
+from anykube.facts.kubernetes import KubernetesFacts
+from anykube.facts.record import Record
+from anykube.plan.addons import plan_addons
+from anykube.plan.artifacts import plan_artifacts
+from anykube.plan.blueprint import Blueprint
+from anykube.plan.bootstrap import fresh_host, plan_nodes
+from anykube.plan.certificates import plan_certificates, reissued
+from anykube.plan.model import Phase, PhasePlan, Plan
+from anykube.plan.order import checked
+from anykube.plan.provision import plan_provision
+from anykube.plan.rules import notes, obstacles, refuse_forbidden
+from anykube.spec.model import Cluster
+from anykube.spec.nodes import Node, nodes
+
+
+def plan(
+    cluster: Cluster, facts: Facts, record: Record, blueprint: Blueprint, previous: Cluster | None = None
+) -> Plan:
+    """What must be done so that the world is as the object says.
+
+    `previous` is the object applied last. A phase behind one with pending steps is provisional: it is
+    planned on what a fresh machine will look like, and again on what was observed before it runs.
+    """
+    refuse_forbidden(cluster, previous)
+    hosts = known_hosts(facts, blueprint)
+    artifacts = PhasePlan(
+        Phase.ARTIFACTS, checked(plan_artifacts(cluster, facts, architecture(hosts, facts)))
+    )
+    provision = PhasePlan(
+        Phase.PROVISION, checked(plan_provision(facts, blueprint)), provisional=bool(artifacts.pending)
+    )
+    ahead = provision.provisional or bool(provision.pending)
+    bootstrap = _bootstrap(cluster, facts, record, blueprint, previous, hosts, provisional=ahead)
+    ahead = ahead or bool(bootstrap.pending)
+    kubernetes = KubernetesFacts() if ahead and not facts.kubernetes.ready else facts.kubernetes
+    wanted = nodes(cluster)
+    endpoint = endpoint_address(wanted, addresses(blueprint))
+    steps = checked(plan_addons(cluster, wanted, endpoint, kubernetes))
+    addons = PhasePlan(Phase.ADDONS, steps, provisional=ahead)
+    return Plan(cluster.name, (artifacts, provision, bootstrap, addons))
+
+
+def known_hosts(facts: Facts, blueprint: Blueprint) -> Mapping[str, HostFacts | Unreachable]:
+    """Every wanted machine as it is, or, where it does not exist, as it will be."""
+    known: dict[str, HostFacts | Unreachable] = {}
+    for name in blueprint.machines:
+        found = facts.hosts.get(name) or fresh_host(name, facts, blueprint.baked)
+        known[name] = found or Unreachable(name, "it does not exist yet, and its provider cannot say more")
+    return known
+
+
+def architecture(hosts: Mapping[str, HostFacts | Unreachable], facts: Facts) -> str:
+    """The one architecture of all machines. PlanError if they differ."""
+    found = sorted({host.system.arch for host in hosts.values() if isinstance(host, HostFacts)})
+    if len(found) > 1:
+        raise PlanError(f"machines have different architectures: {', '.join(found)}.")
+    if found:
+        return found[0]
+    return facts.lock.arch if facts.lock else "amd64"
+
+
+def addresses(blueprint: Blueprint) -> Mapping[str, str]:
+    """Name of each machine and its address."""
+    return {name: machine.address for name, machine in blueprint.machines.items()}
+
+
+def endpoint_address(wanted: Sequence[Node], known: Mapping[str, str]) -> str:
+    """Host of the API: the address of the one control plane."""
+    return next(known[node.name] for node in wanted if node.control_plane)
+
+
+def contexts(
+    cluster: Cluster, blueprint: Blueprint, hosts: Mapping[str, HostFacts | Unreachable]
+) -> tuple[NodeContext, ...]:
+    """What content is made from, for every node that can be known."""
+    wanted, known = nodes(cluster), addresses(blueprint)
+    members = tuple((node.name, known[node.name]) for node in wanted if node.etcd)
+    endpoint = endpoint_address(wanted, known)
+    return tuple(
+        NodeContext(cluster, node, known[node.name], host.system, members, endpoint)
+        for node in wanted
+        if isinstance(host := hosts[node.name], HostFacts)
+    )
+
+
+def _bootstrap(
+    cluster: Cluster,
+    facts: Facts,
+    record: Record,
+    blueprint: Blueprint,
+    previous: Cluster | None,
+    hosts: Mapping[str, HostFacts | Unreachable],
+    *,
+    provisional: bool,
+) -> PhasePlan:
+    wanted, known = nodes(cluster), addresses(blueprint)
+    blocked = obstacles(wanted, hosts, record, facts)
+    names = {obstacle.target for obstacle in blocked}
+    requests = certificate_requests(cluster, wanted, known, endpoint_address(wanted, known))
+    certificates = plan_certificates(facts, secret_requests(cluster), requests)
+    usable = {name: Unreachable(name, "obstacle") if name in names else host for name, host in hosts.items()}
+    earlier = {} if previous is None else _expected_before(previous, cluster, facts, blueprint, usable)
+    node_contexts = contexts(cluster, blueprint, usable)
+    steps = plan_nodes(node_contexts, usable, facts, reissued(certificates), earlier)
+    return PhasePlan(
+        Phase.BOOTSTRAP,
+        checked((certificates, *steps)),
+        provisional=provisional,
+        obstacles=blocked,
+        notes=notes(usable, facts),
+    )
+
+
+def _expected_before(
+    previous: Cluster,
+    cluster: Cluster,
+    facts: Facts,
+    blueprint: Blueprint,
+    hosts: Mapping[str, HostFacts | Unreachable],
+) -> Mapping[str, Mapping[str, str]]:
+    """sha256 of the text files that the object applied last asked for; only needed if it differs."""
+    if previous == cluster:
+        return {}
+    before = {node.name for node in nodes(previous)}
+    kept = {name: host for name, host in hosts.items() if name in before}
+    if not before <= set(hosts):
+        return {}
+    return {
+        context.node.name: {
+            file.path: sha256
+            for component in components(context)
+            for file in component.files
+            if isinstance(file.source, Text)
+            and (sha256 := expected_sha256(file, facts.secrets, facts.lock)) is not None
+        }
+        for context in contexts(previous, blueprint, kept)
+    }

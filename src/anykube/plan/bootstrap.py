@@ -1,0 +1,191 @@
+"""Phase three: from machines to running components, the same for containers, VMs and bare metal.
+
+Per node and component one step: place the files that differ, then bring the unit to run with them.
+A restart is planned exactly when a process runs with inputs that are not the wanted ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from anykube.content.context import NodeContext
+from anykube.content.model import ArtifactFile, Component, File, SecretPart, Text, expected_sha256
+from anykube.content.node import components
+from anykube.content.paths import install_path
+from anykube.facts.cluster import Facts
+from anykube.facts.host import FileFacts, HostFacts, Unreachable
+from anykube.plan.certificates import STEP as CERTIFICATES
+from anykube.plan.effects import Effect, PutFiles, SetUnit, WaitFor
+from anykube.plan.model import CLUSTER, Change, Phase, Step
+
+API_READY = f"{CLUSTER}/api-ready"
+API_SECONDS = 180.0
+"""Until the API server says it is ready; kubeadm waits four minutes for its control plane."""
+AFTER_API = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"})
+"""Components that only try and back off while the API does not answer; they start when it does."""
+DISRUPTIONS = {
+    "etcd": "the API answers no writes while its etcd restarts",
+    "kube-apiserver": "the API server of this node restarts",
+    "containerd": "pods keep running",
+    "kubelet": "pods keep running",
+}
+
+
+def fresh_host(name: str, facts: Facts, baked: Sequence[str]) -> HostFacts | None:
+    """A machine that does not exist yet, as it will look: what provisional steps are planned on."""
+    if facts.fresh is None:
+        return None
+    locked = facts.lock.artifacts if facts.lock else {}
+    files = {
+        install_path(artifact): FileFacts(
+            locked[artifact].sha256 if artifact in locked else "", mode, "root:root"
+        )
+        for artifact in baked
+        for mode in ("644" if artifact.startswith("image-") else "755",)
+    }
+    return HostFacts(name, replace(facts.fresh, hostname=name), files)
+
+
+def plan_nodes(
+    contexts: Sequence[NodeContext],
+    hosts: Mapping[str, HostFacts | Unreachable],
+    facts: Facts,
+    changing: frozenset[str],
+    previous: Mapping[str, Mapping[str, str]],
+) -> tuple[Step, ...]:
+    """Steps of all nodes that answer. `changing` are secrets made anew by the certificates step;
+    `previous` maps node and path to the sha256 of the object applied last, to tell a hand edit."""
+    steps: list[Step] = []
+    for context in contexts:
+        host = hosts[context.node.name]
+        if isinstance(host, Unreachable):
+            continue
+        planner = _NodePlanner(context, host, facts, changing, previous.get(context.node.name, {}))
+        steps.extend(planner.steps())
+    servers = tuple(step.id for step in steps if step.title == "kube-apiserver")
+    return (*steps, _api_ready(steps, servers, facts))
+
+
+def _api_ready(steps: Sequence[Step], servers: tuple[str, ...], facts: Facts) -> Step:
+    restarts = any(step.id in servers and not step.skipped for step in steps)
+    if facts.kubernetes.ready and not restarts:
+        return Step(API_READY, Phase.BOOTSTRAP, CLUSTER, "API", "answers and is ready", needs=servers)
+    reason = "servers are started" if restarts else "does not answer"
+    change = Change("wait", "condition", "API ready", reason)
+    wait = WaitFor("api-ready", "", API_SECONDS)
+    return Step(API_READY, Phase.BOOTSTRAP, CLUSTER, "API", reason, (change,), (wait,), servers)
+
+
+class _NodePlanner:
+    """The steps of one node."""
+
+    def __init__(
+        self,
+        context: NodeContext,
+        host: HostFacts,
+        facts: Facts,
+        changing: frozenset[str],
+        previous: Mapping[str, str],
+    ) -> None:
+        self._context = context
+        self._name = context.node.name
+        self._host = host
+        self._facts = facts
+        self._changing = changing
+        self._previous = previous
+
+    def steps(self) -> Iterator[Step]:
+        """One step per component, in install order."""
+        wanted = components(self._context)
+        self._files = {file.path: file for component in wanted for file in component.files}
+        for component in wanted:
+            yield self._step(component)
+
+    def _step(self, component: Component) -> Step:
+        differing = {file.path: reason for file in component.files if (reason := self._file_reason(file))}
+        files = tuple(file for file in component.files if file.path in differing)
+        changes = [
+            Change("update" if path in self._host.files else "create", "file", path, reason)
+            for path, reason in differing.items()
+        ]
+        effects: list[Effect] = []
+        if files:
+            effects.append(PutFiles(self._name, files, component.directories))
+        action, reason = self._unit_action(component)
+        if component.unit and action:
+            state = "restarted" if action == "restart" else "started"
+            effects.append(SetUnit(self._name, component.unit.name, state))
+            changes.append(Change(action, "unit", component.unit.name, reason))
+        return Step(
+            id=f"{self._name}/{component.name}",
+            phase=Phase.BOOTSTRAP,
+            target=self._name,
+            title=component.name,
+            reason=changes[0].reason if changes else "as it should be",
+            changes=tuple(changes),
+            effects=tuple(effects),
+            needs=self._needs(component),
+            disruption=DISRUPTIONS.get(component.name, "") if action == "restart" else "",
+        )
+
+    def _needs(self, component: Component) -> tuple[str, ...]:
+        needs = [CERTIFICATES, *(f"{self._name}/{other}" for other in component.after)]
+        if component.name in AFTER_API:
+            needs.append(API_READY)
+        return tuple(needs)
+
+    def _file_reason(self, file: File) -> str:
+        actual = self._host.files.get(file.path)
+        if actual is None:
+            return "missing"
+        if self._will_change(file):
+            return "its certificate is issued anew"
+        expected = expected_sha256(file, self._facts.secrets, self._facts.lock)
+        if expected is not None and actual.sha256 != expected:
+            return self._difference(file, actual)
+        if actual.mode != file.mode:
+            return f"mode is {actual.mode}, should be {file.mode}"
+        if actual.owner != file.owner:
+            return f"owner is {actual.owner}, should be {file.owner}"
+        return ""
+
+    def _difference(self, file: File, actual: FileFacts) -> str:
+        match file.source:
+            case SecretPart():
+                return "is not the certificate or key that was issued"
+            case ArtifactFile(artifact):
+                return f"is not the locked {artifact}"
+            case Text():
+                if actual.sha256 == self._previous.get(file.path):
+                    return "the object asks for other content"
+                return "edited on the node"
+
+    def _will_change(self, file: File) -> bool:
+        return isinstance(file.source, SecretPart) and file.source.secret in self._changing
+
+    def _unit_action(self, component: Component) -> tuple[str, str]:
+        if component.unit is None:
+            return "", ""
+        found = self._host.units.get(component.unit.name)
+        if found is None or found.load == "not-found":
+            return "start", "not installed yet"
+        if not found.running:
+            return "restart", f"is {found.active}"
+        if changed := self._stale_input(component.unit.inputs, found.inputs):
+            return "restart", changed
+        if found.needs_reload:
+            return "restart", "its unit file changed on the node"
+        if not found.enabled:
+            return "start", "would not start at boot"
+        return "", ""
+
+    def _stale_input(self, paths: Sequence[str], started_with: Mapping[str, str]) -> str:
+        for path in paths:
+            file = self._files[path]
+            expected = expected_sha256(file, self._facts.secrets, self._facts.lock)
+            if expected is None or self._will_change(file):
+                return f"{path} changes"
+            if started_with.get(path) != expected:
+                return f"runs with another {path}"
+        return ""
