@@ -11,15 +11,19 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from anykube.spec import patterns
+
 API_VERSION = "anykube.dev/v1alpha1"
 
-# RFC 1123 label, as Kubernetes uses it for node names; anykube keeps names short because they
-# become host names ("<cluster>-<pool>-<n>", at most 63 characters).
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", min_length=1, max_length=40)]
-StrictVersion = Annotated[str, Field(strict=True, pattern=r"^\d+\.\d+\.\d+$", max_length=20)]
-Address = Annotated[str, Field(max_length=64)]
-Network = Annotated[str, Field(max_length=64)]
-AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00-\x1f]*$", max_length=1024)]
+# Names become host names ("<cluster>-<pool>-<n>", at most 63 characters), so each part is kept short.
+Name = Annotated[str, Field(pattern=patterns.NAME, max_length=40)]
+HostName = Annotated[str, Field(pattern=patterns.NAME, max_length=63)]
+StrictVersion = Annotated[str, Field(pattern=patterns.VERSION, max_length=20, examples=["1.36.3"])]
+Address = Annotated[str, Field(pattern=patterns.ADDRESS, max_length=253)]
+Network = Annotated[str, Field(pattern=patterns.NETWORK, max_length=64)]
+AbsolutePath = Annotated[str, Field(pattern=patterns.PATH, max_length=1024)]
+LabelKey = Annotated[str, Field(pattern=patterns.QUALIFIED_NAME, max_length=317)]
+LabelValue = Annotated[str, Field(pattern=patterns.LABEL_VALUE, max_length=63)]
 
 
 class Model(BaseModel):
@@ -28,7 +32,7 @@ class Model(BaseModel):
     Strict: validate JSON text (`model_validate_json`), where lists become tuples and names become roles.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class Role(StrEnum):
@@ -42,7 +46,7 @@ class Role(StrEnum):
 class Metadata(Model):
     """Who the cluster is."""
 
-    name: Name
+    name: Annotated[Name, Field(examples=["demo"])]
 
 
 class Kubernetes(Model):
@@ -60,21 +64,27 @@ class Lxc(Model):
 class Machine(Model):
     """A machine that exists already and answers SSH."""
 
-    name: Name
-    address: Address
+    name: Annotated[HostName, Field(examples=["machine-1"])]
+    """Its host name, and its name as a Kubernetes node."""
+    address: Annotated[Address, Field(examples=["192.168.1.11"])]
+    """IPv4 address or DNS name."""
     port: int = Field(default=22, ge=1, le=65535)
-    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$", max_length=32)] = "root"
+    """Port of the SSH server."""
+    user: Annotated[str, Field(pattern=patterns.USER, max_length=32)] = "root"
+    """Who logs in: root, or a user who may use sudo without a password."""
     host_key: Annotated[
-        str, Field(alias="hostKey", max_length=2048, pattern=r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+( .*)?$")
+        str,
+        Field(alias="hostKey", max_length=2048, pattern=patterns.HOST_KEY, examples=["ssh-ed25519 AAAA..."]),
     ]
     """The public host key, one line as in /etc/ssh/ssh_host_ed25519_key.pub."""
-    pool: Name
+    pool: Annotated[Name, Field(examples=["worker"])]
+    """The pool that says what this machine does."""
 
 
 class Machines(Model):
     """Machines that exist already, reached with one private key."""
 
-    key: AbsolutePath
+    key: Annotated[AbsolutePath, Field(examples=["/root/.ssh/id_ed25519"])]
     """Path of the SSH private key on this machine."""
     hosts: Annotated[tuple[Machine, ...], Field(min_length=1)]
 
@@ -94,21 +104,27 @@ class Provider(Model):
 class Taint(Model):
     """A Kubernetes taint of every node in a pool."""
 
-    key: Annotated[str, Field(max_length=317)]
-    value: Annotated[str, Field(max_length=63)] = ""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+    key: Annotated[LabelKey, Field(examples=["dedicated"])]
+    value: LabelValue = ""
+    effect: Annotated[Literal["NoSchedule", "PreferNoSchedule", "NoExecute"], Field(examples=["NoSchedule"])]
 
 
 class Pool(Model):
-    """Machines that are alike. `memory` is in MiB, `cpus` may be a fraction; absent means no limit."""
+    """Machines that are alike."""
 
-    name: Name
-    roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    name: Annotated[Name, Field(examples=["worker"])]
+    roles: Annotated[tuple[Role, ...], Field(min_length=1, examples=[["worker"]])]
+    """What each of them does: any of control-plane, etcd, worker."""
     count: int = Field(default=1, ge=0, le=1000)
+    """How many; with the provider `machines` the listed hosts say it."""
     cpus: float | None = Field(default=None, gt=0, le=1024)
+    """Processors of each machine, may be a fraction; no limit when absent."""
     memory: int | None = Field(default=None, ge=512, le=16_777_216)
-    labels: dict[str, str] = Field(default_factory=dict)
-    taints: Annotated[tuple[Taint, ...], Field(strict=False)] = ()
+    """Memory of each machine in MiB; no limit when absent."""
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    """Kubernetes labels of each node."""
+    taints: tuple[Taint, ...] = ()
+    """Kubernetes taints of each node."""
 
 
 class MachineSet(Model):
@@ -140,10 +156,11 @@ class ClusterNetwork(Model):
     """Addresses of pods and Services, and the pod network that carries them."""
 
     pods: Network = "10.244.0.0/16"
+    """Addresses of pods; each node takes a /24 of it."""
     services: Network = "10.96.0.0/16"
-    domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)] = (
-        "cluster.local"
-    )
+    """Addresses of Services."""
+    domain: Annotated[str, Field(pattern=patterns.DOMAIN, max_length=253)] = "cluster.local"
+    """The DNS domain of Services."""
     cni: Cni = Cni(flannel=Flannel())
 
 
@@ -161,14 +178,17 @@ class Artifacts(Model):
     """Where software comes from. `mirror` is an https base URL that replaces the upstream hosts."""
 
     source: Literal["auto", "upstream", "gomod", "distro", "mirror"] = "auto"
-    mirror: Annotated[str, Field(pattern=r"^https://[^\s\x00-\x1f]+$", max_length=2048)] | None = None
+    """`auto` takes the first that answers."""
+    mirror: Annotated[str, Field(pattern=patterns.MIRROR, max_length=2048)] | None = None
 
 
 class Security(Model):
     """Safeguards that are on unless turned off."""
 
     encryption_at_rest: bool = Field(default=True, alias="encryptionAtRest")
+    """Secrets are encrypted in etcd."""
     audit: bool = True
+    """The API server writes an audit log."""
 
 
 class Dns(Model):
@@ -193,6 +213,7 @@ class ClusterSpec(Model):
 
     kubernetes: Kubernetes
     machines: MachineSet
+    """Machines, where they come from and what they do."""
     endpoint: Endpoint = Endpoint()
     network: ClusterNetwork = ClusterNetwork()
     runtime: Runtime = Runtime()
@@ -204,8 +225,8 @@ class ClusterSpec(Model):
 class Cluster(Model):
     """The cluster object."""
 
-    api_version: Literal["anykube.dev/v1alpha1"] = Field(alias="apiVersion")
-    kind: Literal["Cluster"]
+    api_version: Literal["anykube.dev/v1alpha1"] = Field(alias="apiVersion", examples=[API_VERSION])
+    kind: Annotated[Literal["Cluster"], Field(examples=["Cluster"])]
     metadata: Metadata
     spec: ClusterSpec
 

@@ -1,0 +1,63 @@
+"""Reads a cluster object from a file or from standard input. All I/O of loading.
+
+The text then goes to `spec.load`. At most 1 MiB is read, whatever the file claims to be.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from anykube.errors import SpecError
+from anykube.spec.load import load
+from anykube.spec.model import Cluster
+from anykube.spec.problem import Problem, escaped
+from anykube.spec.tree import MAX_TEXT
+
+STDIN = "-"
+
+
+def load_file(path: str | Path) -> Cluster:
+    """The checked cluster in a file ('-' for standard input); SpecError with all problems otherwise."""
+    text, source = read(path)
+    return load(text, source)
+
+
+def read(path: str | Path) -> tuple[str, str]:
+    """The text of a file and the name to call it by in messages; SpecError when it cannot be an object."""
+    if str(path) == STDIN:
+        return _text(sys.stdin.buffer.read(MAX_TEXT + 1), "stdin"), "stdin"
+    source = escaped(str(path), 200)
+    try:
+        # Without O_NONBLOCK a named pipe would hang here before its kind is known.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise _refused(source, "the file does not exist", "write one with: anykube init") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _refused(source, f"cannot be read: {escaped(str(reason))}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _refused(source, "is not a regular file")
+        if status.st_size > MAX_TEXT:
+            raise _refused(source, "is larger than 1 MiB; this is not a cluster object")
+        return _text(file.read(MAX_TEXT + 1), source), source
+
+
+def _text(data: bytes, source: str) -> str:
+    if len(data) > MAX_TEXT:
+        raise _refused(source, "is larger than 1 MiB; this is not a cluster object")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line = before.count(b"\n") + 1
+        column = error.start - before.rfind(b"\n")
+        raise _refused(source, "is not UTF-8 text", line=line, column=column) from error
+
+
+def _refused(source: str, message: str, hint: str = "", *, line: int = 1, column: int = 1) -> SpecError:
+    return SpecError(source, [Problem(source, line, column, "SPEC-001", message, hint)])

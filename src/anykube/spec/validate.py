@@ -1,0 +1,256 @@
+"""Rules between fields, all checked at once. Pure; the last step of `load.py`.
+
+`validate` does the same for a `Cluster` made in Python. Each rule is a function
+over the parts it needs. Codes and their meaning: `problem.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+
+from anykube.errors import SpecError
+from anykube.spec import addresses, hosts, labels
+from anykube.spec.addresses import NamedNetwork
+from anykube.spec.catalog import VERSIONS
+from anykube.spec.model import (
+    Artifacts,
+    Cluster,
+    ClusterNetwork,
+    Kubernetes,
+    Machines,
+    MachineSet,
+    Model,
+    Pool,
+    Role,
+    Runtime,
+)
+from anykube.spec.problem import Finding, Path, dotted, nearest
+
+POOLS: Path = ("spec", "machines", "pools")
+PROVIDER: Path = ("spec", "machines", "provider")
+HOSTS: Path = (*PROVIDER, "machines", "hosts")
+NETWORK: Path = ("spec", "network")
+MAX_NODE_NAME = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The object in parts that can be judged alone; None for a part that is broken itself."""
+
+    name: str | None
+    kubernetes: Kubernetes | None
+    machines: MachineSet | None
+    network: ClusterNetwork | None
+    runtime: Runtime | None
+    artifacts: Artifacts | None
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> Parts:
+        """All parts of a whole object."""
+        spec = cluster.spec
+        return cls(cluster.name, spec.kubernetes, spec.machines, spec.network, spec.runtime, spec.artifacts)
+
+
+def validate(cluster: Cluster) -> None:
+    """Check a cluster that was made in Python; SpecError with all findings, by path instead of by line."""
+    if found := findings(Parts.of(cluster)):
+        lines = [
+            f"{finding.code}  {finding.message}{'; ' * bool(finding.hint)}{finding.hint}" for finding in found
+        ]
+        raise SpecError(f"cluster {cluster.name}", lines)
+
+
+def findings(parts: Parts) -> list[Finding]:
+    """Everything that is wrong between the fields of the parts that are there."""
+    found: list[Finding] = []
+    if parts.kubernetes:
+        found += _version(parts.kubernetes)
+    if parts.machines:
+        found += _machines(parts.machines)
+        found += _node_names(parts.name, parts.machines)
+    if parts.network:
+        found += _one_of((*NETWORK, "cni"), parts.network.cni)
+    if parts.runtime:
+        found += _one_of(("spec", "runtime"), parts.runtime)
+    if parts.artifacts:
+        found += _artifacts(parts.artifacts)
+    found += _networks(parts.network, parts.machines)
+    return found
+
+
+def _version(kubernetes: Kubernetes) -> Iterator[Finding]:
+    if kubernetes.version not in VERSIONS:
+        yield Finding(
+            ("spec", "kubernetes", "version"),
+            "SPEC-026",
+            f"kubernetes.version: {kubernetes.version} is not offered",
+            f"choose one of {', '.join(VERSIONS)}",
+        )
+
+
+def _one_of(path: Path, part: Model) -> Iterator[Finding]:
+    """Exactly one key of a part that is a choice."""
+    given = [name for name in type(part).model_fields if getattr(part, name) is not None]
+    if len(given) == 1:
+        return
+    choices = list(type(part).model_fields)
+    named = f"'{choices[0]}'" if len(choices) == 1 else f"exactly one of {', '.join(choices)}"
+    has = f"has {' and '.join(given)}" if given else "has none"
+    hint = "" if given else f"for the defaults write {choices[0]}: {{}}"
+    yield Finding(path, "SPEC-020", f"{dotted(path)}: needs {named}, {has}", hint, key=True)
+
+
+def _machines(machines: MachineSet) -> Iterator[Finding]:
+    yield from _one_of(PROVIDER, machines.provider)
+    yield from _pool_names(machines.pools)
+    for index, pool in enumerate(machines.pools):
+        yield from _roles((*POOLS, index, "roles"), pool)
+        yield from labels.check((*POOLS, index), pool)
+    if machines.provider.machines:
+        yield from hosts.check(HOSTS, machines.provider.machines)
+        yield from _hosts_and_pools(machines.provider.machines, machines.pools)
+    yield from _control_plane(machines)
+
+
+def _pool_names(pools: tuple[Pool, ...]) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    for index, pool in enumerate(pools):
+        if pool.name in first:
+            message = f"machines.pools[{index}]: pool {first[pool.name]} has the name '{pool.name}' too"
+            yield Finding((*POOLS, index, "name"), "SPEC-021", message, "pools need names of their own")
+        first.setdefault(pool.name, index)
+
+
+def _roles(path: Path, pool: Pool) -> Iterator[Finding]:
+    for role, times in Counter(pool.roles).items():
+        if times > 1:
+            yield Finding(path, "SPEC-021", f"{dotted(path)}: '{role}' is there {times} times")
+    if Role.CONTROL_PLANE in pool.roles and Role.ETCD not in pool.roles:
+        message = f"{dotted(path)}: a control plane without etcd on the same machine is not supported yet"
+        yield Finding(path, "SPEC-024", message, f"write roles: [{', '.join([*pool.roles, 'etcd'])}]")
+    if Role.ETCD in pool.roles and Role.CONTROL_PLANE not in pool.roles:
+        message = f"{dotted(path)}: etcd on machines without a control plane is not supported yet"
+        yield Finding(path, "SPEC-024", message, "give the role etcd to the control-plane pool")
+
+
+def counts(machines: MachineSet) -> dict[str, int]:
+    """How many machines each pool has: its `count`, or the listed hosts that name it."""
+    existing = machines.provider.machines
+    if existing is None:
+        return {pool.name: pool.count for pool in machines.pools}
+    listed = Counter(host.pool for host in existing.hosts)
+    return {pool.name: listed[pool.name] for pool in machines.pools}
+
+
+def _hosts_and_pools(existing: Machines, pools: tuple[Pool, ...]) -> Iterator[Finding]:
+    names = [pool.name for pool in pools]
+    for index, host in enumerate(existing.hosts):
+        if host.pool not in names:
+            message = f"host '{host.name}' names the pool '{host.pool}', which does not exist"
+            yield Finding((*HOSTS, index, "pool"), "SPEC-029", message, nearest(host.pool, names))
+    listed = Counter(host.pool for host in existing.hosts)
+    for index, pool in enumerate(pools):
+        if "count" in pool.model_fields_set and pool.count != listed[pool.name]:
+            message = f"pool '{pool.name}' says {pool.count}, but {listed[pool.name]} hosts name it"
+            hint = "leave count out: the listed hosts say it"
+            yield Finding((*POOLS, index, "count"), "SPEC-029", message, hint)
+
+
+def _control_plane(machines: MachineSet) -> Iterator[Finding]:
+    """For now one control plane, and somewhere to run pods."""
+    sizes = counts(machines)
+    planes = sum(sizes[pool.name] for pool in machines.pools if Role.CONTROL_PLANE in pool.roles)
+    if planes == 0:
+        message = "machines.pools: no machine has the role control-plane"
+        hint = "one pool needs roles: [control-plane, etcd]"
+        yield Finding(POOLS, "SPEC-023", message, hint, key=True)
+    elif planes > 1:
+        index = next(i for i, pool in enumerate(machines.pools) if Role.CONTROL_PLANE in pool.roles)
+        message = f"machines.pools: {planes} control planes; several are not supported yet"
+        yield Finding((*POOLS, index, "count"), "SPEC-023", message, "use one for now")
+    if not any(sizes[pool.name] for pool in machines.pools if Role.WORKER in pool.roles):
+        message = "machines.pools: no machine accepts ordinary pods"
+        hint = "add a pool with roles: [worker], or the role worker to the control plane"
+        yield Finding(POOLS, "SPEC-025", message, hint, key=True)
+
+
+def _node_names(cluster: str | None, machines: MachineSet) -> Iterator[Finding]:
+    """Made names are '<cluster>-<pool>-<number>'; listed hosts have names of their own."""
+    if cluster is None or machines.provider.machines is not None:
+        return
+    seen: dict[str, str] = {}
+    for index, pool in enumerate(machines.pools):
+        longest = f"{cluster}-{pool.name}-{max(pool.count, 1)}"
+        if len(longest) > MAX_NODE_NAME:
+            message = (
+                f"the node name {longest} has {len(longest)} characters, at most {MAX_NODE_NAME} are allowed"
+            )
+            yield Finding(
+                (*POOLS, index, "name"), "SPEC-022", message, "shorten the pool's or the cluster's name"
+            )
+        for number in range(1, pool.count + 1):
+            name = f"{cluster}-{pool.name}-{number}"
+            other = seen.setdefault(name, pool.name)
+            if other != pool.name:
+                message = f"the pools '{other}' and '{pool.name}' would both have a node {name}"
+                yield Finding((*POOLS, index, "name"), "SPEC-022", message, "rename one pool")
+                break
+
+
+def _artifacts(artifacts: Artifacts) -> Iterator[Finding]:
+    path: Path = ("spec", "artifacts")
+    if artifacts.source == "mirror" and artifacts.mirror is None:
+        hint = "for example mirror: https://mirror.example.com"
+        yield Finding(
+            (*path, "source"), "SPEC-027", "artifacts: source 'mirror' needs the key 'mirror'", hint
+        )
+    if artifacts.mirror is not None and artifacts.source != "mirror":
+        message = f"artifacts: a mirror is given, but source is '{artifacts.source}'"
+        yield Finding((*path, "mirror"), "SPEC-027", message, "write source: mirror")
+
+
+def _networks(network: ClusterNetwork | None, machines: MachineSet | None) -> Iterator[Finding]:
+    """Each network by itself, then against the others and against the listed hosts."""
+    texts: list[tuple[str, Path, str]] = []
+    if network:
+        texts.append(("network.pods", (*NETWORK, "pods"), network.pods))
+        texts.append(("network.services", (*NETWORK, "services"), network.services))
+    if machines and machines.provider.lxc and machines.provider.lxc.subnet is not None:
+        name, subnet = "machines.provider.lxc.subnet", machines.provider.lxc.subnet
+        texts.append((name, (*PROVIDER, "lxc", "subnet"), subnet))
+    named: list[NamedNetwork] = []
+    for name, path, text in texts:
+        wrong = list(addresses.form(path, name, text))
+        parsed = addresses.network_of(text)
+        yield from wrong
+        if not wrong and parsed:
+            named.append(NamedNetwork(name, path, parsed))
+    yield from addresses.overlaps(named)
+    for network_part in named:
+        yield from _size(network_part, machines)
+    if machines and machines.provider.machines:
+        yield from _hosts_outside(machines.provider.machines, named)
+
+
+def _size(named: NamedNetwork, machines: MachineSet | None) -> Iterator[Finding]:
+    total = sum(counts(machines).values()) if machines else 1
+    if named.name == "network.pods":
+        yield from addresses.pods_size(named.path, named.network, total)
+    elif named.name == "network.services":
+        yield from addresses.services_size(named.path, named.network)
+    else:
+        yield from addresses.subnet_size(named.path, named.network, total)
+
+
+def _hosts_outside(existing: Machines, named: list[NamedNetwork]) -> Iterator[Finding]:
+    for index, host in enumerate(existing.hosts):
+        try:
+            address = IPv4Address(host.address)
+        except AddressValueError:
+            continue
+        if around := addresses.inside(address, named):
+            message = f"host '{host.name}': its address {address} is inside {around.name} {around.network}"
+            yield Finding((*HOSTS, index, "address"), "NET-014", message, "choose another network")
