@@ -1,0 +1,28 @@
+"""anykube exec."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anykube.cli.options import File, Name
+
+
+def command(
+    node: Annotated[str, typer.Argument(help="Name of the node.")],
+    arguments: Annotated[list[str], typer.Argument(help="The command: after --.", metavar="-- COMMAND")],
+    file: File = None,
+    cluster: Name = None,
+) -> int:
+    """Run a command on a node, over the same SSH connection that apply uses; its status is ours."""
+    import asyncio
+    import sys
+
+    from anykube.cli.target import target
+    from anykube.workflow import run_on
+
+    result = asyncio.run(run_on(target(file, cluster).cluster, node, arguments))
+    sys.stdout.write(result.stdout)
+    sys.stderr.write(result.stderr)
+    return result.status

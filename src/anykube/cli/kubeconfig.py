@@ -1,0 +1,25 @@
+"""anykube kubeconfig."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anykube.cli.options import File, Name
+
+
+def command(
+    file: File = None,
+    cluster: Name = None,
+    path: Annotated[bool, typer.Option("--path", help="Write it to a file (0600) and print its path.")] = False,
+) -> None:
+    """Print the administrator's kubeconfig: export KUBECONFIG=$(anykube kubeconfig -c NAME --path)."""
+    from anykube.cli.target import target
+    from anykube.workflow import admin_kubeconfig, write_kubeconfig
+
+    found = target(file, cluster).cluster
+    if path:
+        print(write_kubeconfig(found))
+    else:
+        print(admin_kubeconfig(found).reveal().decode(), end="")

@@ -1,0 +1,30 @@
+"""anykube logs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from anykube.cli.options import File, Name
+
+
+def command(
+    node: Annotated[str, typer.Argument(help="Name of the node.")],
+    unit: Annotated[str | None, typer.Argument(help="A component, such as kubelet; all of them if absent.")] = None,
+    file: File = None,
+    cluster: Name = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=1, max=100_000, help="Newest lines.")] = 100,
+    follow: Annotated[bool, typer.Option("-F", "--follow", help="Go on as new lines come.")] = False,
+) -> None:
+    """Show what the components of a node wrote to their journal."""
+    import asyncio
+
+    from anykube.cli.target import target
+    from anykube.workflow import journal_of
+
+    async def show() -> None:
+        async for line in journal_of(target(file, cluster).cluster, node, unit, lines=lines, follow=follow):
+            print(line.rstrip("\n"), flush=True)
+
+    asyncio.run(show())

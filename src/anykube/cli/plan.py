@@ -1,0 +1,43 @@
+"""anykube plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from anykube.cli.options import File, Format, Name, Output
+
+CHANGES_PENDING = 2
+
+
+def command(
+    file: File = None,
+    cluster: Name = None,
+    output: Format = Output.TABLE,
+    out: Annotated[Path | None, typer.Option(help="Save the plan, to be run by: apply FILE.")] = None,
+    full: Annotated[bool, typer.Option(help="Show every change, also long lists of alike ones.")] = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes.")
+    ] = False,
+) -> int:
+    """Say what apply would do, where and why. Changes nothing."""
+    import asyncio
+
+    from anykube.cli.printing import document, message
+    from anykube.cli.target import target
+    from anykube.plan.render import lines
+    from anykube.state.planfile import encode, save
+    from anykube.workflow import plan
+
+    found = target(file, cluster)
+    made = asyncio.run(plan(found.cluster))
+    if out:
+        save(out, made)
+        message(f"Saved. Run it with: anykube apply {out}")
+    if output in (Output.JSON, Output.YAML):
+        document("Plan", {"plan": encode(made)}, output)
+    else:
+        print("\n".join(lines(made, full=full)))
+    return CHANGES_PENDING if detailed_exitcode and not made.empty else 0

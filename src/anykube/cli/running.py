@@ -1,0 +1,164 @@
+"""Running a change from the command line: progress while it runs, Ctrl-C, and what to do next."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anykube.cli.options import Output
+from anykube.cli.printing import confirm, message
+from anykube.cli.progress import Progress, progress
+
+if TYPE_CHECKING:
+    from anykube.execute.engine import StopFlag
+    from anykube.plan.model import Plan
+    from anykube.workflow import Report
+
+TICK = 0.25
+
+
+def run_apply(
+    plan_file: Path | None, file: Path | None, name: str | None, output: Output, *, yes: bool
+) -> int:
+    """anykube apply: with a saved plan, the object in it is not needed, its cluster's record is used."""
+    from anykube.cli.target import target
+    from anykube.state.planfile import load
+    from anykube.workflow import apply
+
+    saved = load(plan_file) if plan_file else None
+    if saved and not (file or name):
+        file, name = _where(saved.cluster)
+    found = target(file, name)
+
+    async def work(stop: StopFlag, show: Progress) -> Report:
+        return await apply(
+            found.cluster,
+            text=found.text,
+            source=found.source,
+            approve=_approval(f"Apply this to {found.cluster.name}?", show, output, yes=yes),
+            saved=saved,
+            emit=show,
+            stop=stop,
+        )
+
+    report = _run(work, output)
+    if output is not Output.JSON:
+        _finish(report, found.cluster.name)
+    return 0
+
+
+def run_destroy(file: Path | None, name: str | None, output: Output, *, yes: bool) -> int:
+    """anykube destroy."""
+    from anykube.cli.target import target
+    from anykube.workflow import destroy
+
+    found = target(file, name)
+
+    async def work(stop: StopFlag, show: Progress) -> Report:
+        question = f"Destroy {found.cluster.name} and all data in it?"
+        approve = _approval(question, show, output, yes=yes)
+        return await destroy(found.cluster, approve=approve, emit=show, stop=stop)
+
+    report = _run(work, output)
+    if output is not Output.JSON:
+        message(f"{found.cluster.name}: nothing was there." if report.unchanged else f"{found.cluster.name} is gone.")
+    return 0
+
+
+def _where(cluster: str) -> tuple[Path | None, str | None]:
+    from anykube.cli.target import DEFAULT_FILE
+    from anykube.paths import state_dir
+    from anykube.state.clusters import clusters
+
+    if DEFAULT_FILE.exists():
+        return DEFAULT_FILE, None
+    return None, cluster if cluster in clusters(state_dir()) else None
+
+
+def _approval(question: str, show: Progress, output: Output, *, yes: bool) -> Callable[[Plan], bool]:
+    def approve(plan: Plan) -> bool:
+        from anykube.plan.render import lines, summary
+
+        if output is Output.JSON:
+            return yes or confirm(question)
+        if yes:
+            message(summary(plan))
+            return True
+        message("\n".join(lines(plan)))
+        return plan.empty or confirm(question)
+
+    return approve
+
+
+def _run(work: Callable[[StopFlag, Progress], Awaitable[Report]], output: Output) -> Report:
+    show: list[Progress] = []
+
+    async def main() -> Report:
+        from anykube.execute.engine import StopFlag
+
+        stop = StopFlag()
+        consumer = _Lazy(output, show)
+        task = asyncio.ensure_future(work(stop, consumer))
+        loop = asyncio.get_running_loop()
+
+        def interrupt() -> None:
+            if stop.stopping:
+                task.cancel()
+            stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, interrupt)
+        ticking = asyncio.ensure_future(_tick(consumer))
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            ticking.cancel()
+            consumer.close()
+
+    return asyncio.run(main())
+
+
+class _Lazy:
+    """Starts the real consumer with the first event: questions before it are asked on a calm terminal."""
+
+    def __init__(self, output: Output, made: list[Progress]) -> None:
+        self._output = output
+        self._made = made
+
+    def __call__(self, event: object) -> None:
+        if not self._made:
+            self._made.append(progress(self._output))
+        self._made[0](event)  # type: ignore[arg-type]
+
+    def tick(self) -> None:
+        """Pass time on, once there is someone to tell."""
+        if self._made:
+            self._made[0].tick()
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._made:
+            self._made.pop().close()
+
+
+async def _tick(consumer: Progress) -> None:
+    while True:
+        await asyncio.sleep(TICK)
+        consumer.tick()
+
+
+def _finish(report: Report, name: str) -> None:
+    if report.unchanged:
+        message(f"{name}: 0 changes; the cluster is as the object says.")
+        return
+    if not report.approved:
+        message("Nothing was changed.")
+        return
+    total = sum(report.seconds.values())
+    phases = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items())
+    message(f"{name}: {report.done} steps done in {total:.1f} s ({phases})")
