@@ -1,0 +1,1 @@
+"""Secrets: certificate authorities, certificates and keys, made here and kept in private files."""

@@ -1,0 +1,122 @@
+"""What a secret's file holds, by kind, and how it is taken apart into the parts that files on nodes need.
+
+Pure on bytes: content in, parts out, Damaged if a byte is not as it should be. pki/store.py reads and
+writes the files; pki/authority.py makes new content.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import yaml
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+
+from anykube.secret import Secret
+
+CERTIFICATE = "certificate"
+KEY_PAIR = "key-pair"
+SSH_KEY = "ssh-key"
+ENCRYPTION_CONFIG = "encryption-config"
+
+SECRETBOX_KEY_BYTES = 32
+
+_BUNDLE = re.compile(
+    rb"(-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n)"
+    rb"(-----BEGIN PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END PRIVATE KEY-----\n)"
+)
+
+
+class Damaged(ValueError):
+    """The content of a secret is not what its kind demands. The message never quotes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The parts of one secret, by name, and its certificate if it has one."""
+
+    parts: Mapping[str, Secret]
+    certificate: x509.Certificate | None = None
+
+
+def private_pem(key: EllipticCurvePrivateKey) -> bytes:
+    """A private key as PKCS8 PEM."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def elliptic_key(pem: bytes) -> EllipticCurvePrivateKey:
+    """The private key in a PKCS8 PEM; Damaged if it is of another kind."""
+    key = load_pem_private_key(pem, password=None)
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise Damaged("not an elliptic-curve key")
+    return key
+
+
+def _certificate(content: bytes) -> Content:
+    match = _BUNDLE.fullmatch(content)
+    if match is None:
+        raise Damaged("not one certificate followed by its private key")
+    certificate_pem, key_pem = match.groups()
+    certificate = x509.load_pem_x509_certificate(certificate_pem)
+    if certificate.public_key() != elliptic_key(key_pem).public_key():
+        raise Damaged("the private key is not that of the certificate")
+    return Content({"certificate": Secret(certificate_pem), "key": Secret(key_pem)}, certificate)
+
+
+def _key_pair(content: bytes) -> Content:
+    public = elliptic_key(content).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return Content({"key": Secret(content), "public": Secret(pem)})
+
+
+def _ssh_key(content: bytes) -> Content:
+    key = load_ssh_private_key(content, password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Damaged("not an Ed25519 key")
+    line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    return Content({"key": Secret(content), "public": Secret(line + b"\n")})
+
+
+def _encryption_config(content: bytes) -> Content:
+    document = yaml.safe_load(content)
+    if document["kind"] != "EncryptionConfiguration":
+        raise Damaged("not an EncryptionConfiguration")
+    keys = document["resources"][0]["providers"][0]["secretbox"]["keys"]
+    sizes = [len(base64.b64decode(key["secret"], validate=True)) for key in keys]
+    if not sizes or any(size != SECRETBOX_KEY_BYTES for size in sizes):
+        raise Damaged("a secretbox key does not have 32 bytes")
+    return Content({"value": Secret(content)})
+
+
+_PARSERS: Mapping[str, Callable[[bytes], Content]] = {
+    CERTIFICATE: _certificate,
+    KEY_PAIR: _key_pair,
+    SSH_KEY: _ssh_key,
+    ENCRYPTION_CONFIG: _encryption_config,
+}
+
+KINDS = frozenset(_PARSERS)
+
+
+def parse(kind: str, content: bytes) -> Content:
+    """Take the content of a secret apart; Damaged says what is wrong with it."""
+    try:
+        return _PARSERS[kind](content)
+    except Damaged:
+        raise
+    except (ValueError, TypeError, LookupError, yaml.YAMLError, UnsupportedAlgorithm):
+        # Not chained: a parser's message may quote what it read.
+        raise Damaged("it cannot be parsed") from None

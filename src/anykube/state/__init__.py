@@ -1,0 +1,1 @@
+"""What must outlive a run, in private files on this machine: record, lock, journal, saved plans."""
