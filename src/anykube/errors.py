@@ -9,9 +9,12 @@
     ├── PlanError           the plan is refused (a rule forbids it)              exit 1
     ├── StalePlanError      the world moved since the plan was saved             exit 1
     ├── TransportError      a host cannot be reached; worth another try          exit 1
+    ├── AnswerError         a host's answer makes no sense; not worth a retry    exit 1
     ├── CommandError        a command on a host failed                           exit 1
     ├── WaitError           a condition did not hold before its deadline         exit 1
     ├── ArtifactError       software cannot be had, or is not what it claims     exit 1
+    ├── KubeError           the Kubernetes API refuses something                  exit 1
+    │   └── KubeBusyError   it cannot do it at the moment; worth another try     exit 1
     ├── ProviderError       machines cannot be made, found or removed            exit 1
     ├── DefectError         anykube itself is wrong                              exit 1
     ├── PartialError        some steps failed, the others are done               exit 3
@@ -118,6 +121,12 @@ class HostKeyError(AnykubeError):
     code = "NET-002"
 
 
+class AnswerError(AnykubeError):
+    """A host answered, but too much or not in the form that was asked for."""
+
+    code = "NET-003"
+
+
 class CommandError(AnykubeError):
     """A command on a host ended with a status other than zero."""
 
@@ -147,6 +156,19 @@ class ArtifactError(AnykubeError):
     """Software cannot be had from any source, or it is not what it claims to be."""
 
     code = "ART-001"
+
+
+class KubeError(AnykubeError):
+    """The Kubernetes API answers, and refuses what was asked; the same request would be refused again."""
+
+    code = "KUBE-001"
+
+
+class KubeBusyError(KubeError):
+    """The Kubernetes API answers, and cannot do it at the moment; another try may succeed."""
+
+    code = "KUBE-002"
+    retryable = True
 
 
 class ProviderError(AnykubeError):

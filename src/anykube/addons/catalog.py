@@ -1,0 +1,45 @@
+"""All addons of a cluster: the objects it should hold, in the order they are applied, and what is waited for.
+
+Pure, and an input of plan/addons.py. Nothing lists what was applied: every object carries our labels, and the
+API notes who applied it (observe/kubernetes.py), so that no interruption can leave an object unaccounted for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from anykube.addons import dns, flannel, metrics, rbac
+from anykube.addons.build import owned
+from anykube.addons.references import Object
+from anykube.spec.model import Cluster
+from anykube.spec.nodes import Node
+
+
+def objects(cluster: Cluster, nodes: Sequence[Node], endpoint: str) -> Mapping[str, tuple[Object, ...]]:
+    """The objects of each addon that is on. `endpoint` is the host of the API server.
+
+    'nodes' holds labels of Node objects, which belong to their kubelets: they are never made or deleted
+    by an apply, and do not carry our labels.
+    """
+    spec = cluster.spec
+    found = {"core": owned("core", rbac.core_objects())}
+    if spec.network.cni.flannel is not None:
+        network = flannel.flannel_objects(cluster, spec.network.cni.flannel, endpoint)
+        found["flannel"] = owned("flannel", network)
+    if spec.addons.dns is not None:
+        found["dns"] = owned("dns", dns.dns_objects(cluster, spec.addons.dns))
+    if spec.addons.metrics is not None:
+        found["metrics"] = owned("metrics", metrics.metrics_objects(cluster))
+    found["nodes"] = rbac.node_objects(nodes)
+    return found
+
+
+def workloads(cluster: Cluster) -> tuple[str, ...]:
+    """References of the workloads that must run before the cluster is ready, in the order of addons."""
+    spec = cluster.spec
+    wanted = (
+        (flannel.WORKLOAD, spec.network.cni.flannel),
+        (dns.WORKLOAD, spec.addons.dns),
+        (metrics.WORKLOAD, spec.addons.metrics),
+    )
+    return tuple(workload for workload, option in wanted if option is not None)

@@ -1,0 +1,1 @@
+"""The Kubernetes API, as far as anykube needs it. I/O: imported by observe and execute."""

@@ -1,0 +1,84 @@
+"""API objects into facts. Without I/O: JSON that an API server answered in, frozen values out.
+
+An API server is trusted to be one (its certificate was checked), but objects may lack any optional field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from anykube.facts.kubernetes import NodeFacts, WorkloadFacts
+
+REASON_LIMIT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class PodSummary:
+    """A pod, as `status` shows it. `reason` is '' if all is well; `ready` counts containers."""
+
+    namespace: str
+    name: str
+    node: str
+    phase: str
+    ready: int
+    containers: int
+    restarts: int
+    reason: str
+
+
+def node_facts(thing: Mapping[str, Any]) -> NodeFacts:
+    """What a Node object says. `version` is the kubelet's, such as 'v1.36.3'."""
+    status = thing.get("status", {})
+    conditions = status.get("conditions", ())
+    condition: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
+    ready = condition.get("status") == "True"
+    reason = ": ".join(text for text in (condition.get("reason"), condition.get("message")) if text)
+    return NodeFacts(
+        name=thing["metadata"]["name"],
+        ready=ready,
+        version=status.get("nodeInfo", {}).get("kubeletVersion", ""),
+        unschedulable=bool(thing.get("spec", {}).get("unschedulable")),
+        reason="" if ready else (reason or "its kubelet has not reported yet")[:REASON_LIMIT],
+    )
+
+
+def workload_facts(thing: Mapping[str, Any]) -> WorkloadFacts:
+    """How far a Deployment or DaemonSet is. Only pods of its current template count as ready.
+
+    Until its controller has seen the object as it is now, nothing is ready and at least one is wanted.
+    """
+    status = thing.get("status", {})
+    seen = status.get("observedGeneration", 0) >= thing["metadata"].get("generation", 1)
+    if thing["kind"] == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        total, updated = status.get("currentNumberScheduled", 0), status.get("updatedNumberScheduled", 0)
+        ready = status.get("numberReady", 0)
+    else:
+        wanted = thing.get("spec", {}).get("replicas", 1)
+        total, updated = status.get("replicas", 0), status.get("updatedReplicas", 0)
+        ready = status.get("readyReplicas", 0)
+    if not seen:
+        return WorkloadFacts(wanted=max(wanted, 1), ready=0)
+    # Ready pods are not told apart by template: assume that those of the old one are the ready ones.
+    outdated = max(total - updated, 0)
+    return WorkloadFacts(wanted=wanted, ready=max(min(updated, ready - outdated), 0))
+
+
+def pod_summary(thing: Mapping[str, Any]) -> PodSummary:
+    """What `status` shows of a pod."""
+    status = thing.get("status", {})
+    containers = status.get("containerStatuses", ())
+    waiting = (c.get("state", {}).get("waiting", {}).get("reason", "") for c in containers)
+    reason = next((text for text in waiting if text), "") or status.get("reason", "")
+    return PodSummary(
+        namespace=thing["metadata"].get("namespace", ""),
+        name=thing["metadata"]["name"],
+        node=thing.get("spec", {}).get("nodeName", ""),
+        phase=status.get("phase", "Unknown"),
+        ready=sum(1 for c in containers if c.get("ready")),
+        containers=len(thing.get("spec", {}).get("containers", ())),
+        restarts=sum(c.get("restartCount", 0) for c in containers),
+        reason=reason[:REASON_LIMIT],
+    )

@@ -1,0 +1,92 @@
+"""The cluster as its API shows it, beside the objects it should hold. Reads only: every apply is a dry run.
+
+One list per kind finds what is ours (our labels, and applied by us) and with it the live objects; one dry run
+per object finds what an apply would change. Requests run at once; the client bounds how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from anykube.addons.build import ADDON, MANAGED_BY, MANAGER
+from anykube.addons.references import KINDS, Object, reference
+from anykube.errors import KubeBusyError, KubeError, TransportError
+from anykube.facts.differences import differences
+from anykube.facts.kubernetes import KubernetesFacts, ObjectFacts, WorkloadFacts
+from anykube.kube.client import KubeClient
+from anykube.kube.parse import node_facts, workload_facts
+
+OURS = f"{MANAGED_BY}={MANAGER},{ADDON}"
+CREATED_KINDS = tuple(name for name, kind in KINDS.items() if kind.created)
+
+T = TypeVar("T")
+
+
+async def observe_kubernetes(
+    client: KubeClient, objects: Sequence[Mapping[str, Any]], workloads: Sequence[str]
+) -> KubernetesFacts:
+    """Everything about the cluster. One that is not ready, or stops answering, is `KubernetesFacts()`."""
+    if not await client.ready():
+        return KubernetesFacts()
+    try:
+        return await _observe(client, objects, workloads)
+    except (TransportError, KubeBusyError):
+        return KubernetesFacts()
+
+
+async def _observe(
+    client: KubeClient, objects: Sequence[Mapping[str, Any]], workloads: Sequence[str]
+) -> KubernetesFacts:
+    version = asyncio.ensure_future(client.version())
+    nodes, *lists = await _together(
+        [
+            client.list_objects("Node"),
+            *(client.list_objects(kind, labels=OURS) for kind in CREATED_KINDS),
+        ]
+    )
+    ours = {reference(item): item for items in lists for item in items}
+    live = ours | {reference(node): node for node in nodes}
+    compared = await _together([_compare(client, live.get(reference(thing)), thing) for thing in objects])
+    return KubernetesFacts(
+        ready=True,
+        version=await version,
+        nodes={node["metadata"]["name"]: node_facts(node) for node in nodes},
+        objects=dict(zip(map(reference, objects), compared, strict=True)),
+        workloads=_workloads(live, workloads),
+        inventory=frozenset(name for name, item in ours.items() if _applied_by_us(item)),
+    )
+
+
+async def _compare(client: KubeClient, found: Object | None, wanted: Mapping[str, Any]) -> ObjectFacts:
+    # One whose labels were taken away by hand is not in the lists.
+    live = found or await client.get(reference(wanted))
+    if live is None:
+        return ObjectFacts(present=False)
+    try:
+        applied = await client.apply(wanted, dry_run=True)
+    except KubeError as error:
+        # A field that cannot be changed back (a selector, an address), or a namespace on its way out.
+        return ObjectFacts(present=True, differences=("; ".join(("refused", *error.evidence)),))
+    return ObjectFacts(present=True, differences=differences(live, applied))
+
+
+def _workloads(live: Mapping[str, Object], names: Sequence[str]) -> dict[str, WorkloadFacts]:
+    return {name: workload_facts(live[name]) for name in names if name in live}
+
+
+def _applied_by_us(item: Object) -> bool:
+    """Whether the API server noted an apply by anykube: labels alone may have been copied by a person."""
+    entries = item["metadata"].get("managedFields", ())
+    return any(entry.get("manager") == MANAGER and entry.get("operation") == "Apply" for entry in entries)
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do all at once. The first error ends the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(part) for part in work]
+    except ExceptionGroup as group_error:
+        raise group_error.exceptions[0] from None
+    return [task.result() for task in tasks]
