@@ -1,4 +1,4 @@
-"""What every transport offers. Errors: TransportError (worth another try), HostKeyError, FencedError.
+"""What every transport offers. Errors: TransportError (worth another try), HostKeyError, AnswerError.
 
 A transport does one thing at a time per call and keeps one connection per host. It builds no commands:
 scripts come from the room that knows their meaning and are passed as an argument list.
@@ -6,7 +6,7 @@ scripts come from the room that knows their meaning and are passed as an argumen
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,11 +47,17 @@ class Transport(Protocol):
         stdin: AsyncIterator[bytes] | bytes | None = None,
         seconds: float = 60,
     ) -> Result:
-        """Run an argument list on the host and wait for it, at most `seconds`."""
+        """Run an argument list on the host and wait for it, at most `seconds`.
+
+        A command that is cancelled or too late is ended on the host, with all its children.
+        """
         ...
 
-    async def stream(self, argv: Sequence[str]) -> AsyncIterator[str]:
-        """Run an argument list and yield its output lines as they come (logs, exec)."""
+    def stream(self, argv: Sequence[str]) -> AsyncGenerator[str]:
+        """Run an argument list and yield its output lines as they come (logs, exec).
+
+        Closing the generator ends the command; a status other than zero raises CommandError at the end.
+        """
         ...
 
     async def close(self) -> None:
