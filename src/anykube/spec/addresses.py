@@ -1,13 +1,13 @@
 """Rules about networks: each one by itself, its size for the machines, and none over another. Pure.
 
-Called by `validate.py` (within the object) and `facts/networks.py` (against this machine).
+Arithmetic only; `networks.py` knows which networks an object has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Network, NetmaskValueError, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import combinations
 
 from anykube.spec.problem import Finding, Path, shown
@@ -48,7 +48,7 @@ def network_of(text: str) -> IPv4Network | None:
     """The network, if the text is exactly one IPv4 network."""
     try:
         return IPv4Network(text)
-    except (AddressValueError, NetmaskValueError, ValueError):
+    except ValueError:
         return None
 
 
@@ -94,7 +94,8 @@ def pods_size(path: Path, network: IPv4Network, nodes: int) -> Iterator[Finding]
         yield Finding(path, "NET-013", f"network.pods: /{network.prefixlen} is too large", "at most a /8")
     elif network.prefixlen > largest:
         message = f"network.pods: /{network.prefixlen} is too small for {nodes} nodes"
-        yield Finding(path, "NET-013", message, f"each takes a /{POD_BITS}; use a /{largest} or larger")
+        hint = f"each takes a /{POD_BITS}; use a /{largest} or larger"
+        yield Finding(path, "NET-013", message, hint if largest >= POD_LARGEST else "use fewer nodes")
 
 
 def services_size(path: Path, network: IPv4Network) -> Iterator[Finding]:
@@ -133,28 +134,17 @@ def overlaps(networks: Sequence[NamedNetwork]) -> Iterator[Finding]:
             )
 
 
-def inside(address: IPv4Address, networks: Sequence[NamedNetwork]) -> NamedNetwork | None:
-    """The network of the object that holds an address, if one does."""
-    return next((named for named in networks if address in named.network), None)
-
-
 def free_network(
     prefix: int, candidates: Sequence[IPv4Network] = CANDIDATES, taken: Sequence[IPv4Network] = ()
 ) -> IPv4Network | None:
     """The first network of that prefix length in the candidates that shares nothing with `taken`."""
+    size = 2 ** (32 - prefix)
+    ranges = sorted((int(other.network_address), int(other.broadcast_address)) for other in taken)
     for candidate in candidates:
-        if prefix < candidate.prefixlen:
-            continue
-        address, end, size = (
-            int(candidate.network_address),
-            int(candidate.broadcast_address),
-            2 ** (32 - prefix),
-        )
-        while address <= end:
-            network = IPv4Network((address, prefix))
-            blocker = next((other for other in taken if other.overlaps(network)), None)
-            if blocker is None:
-                return network
-            beyond = int(blocker.broadcast_address) + 1
-            address = max(address + size, -(-beyond // size) * size)
+        address, end = int(candidate.network_address), int(candidate.broadcast_address)
+        for first, last in ranges:
+            if first <= address + size - 1 and last >= address:
+                address = (last // size + 1) * size
+        if address + size - 1 <= end:
+            return IPv4Network((address, prefix))
     return None

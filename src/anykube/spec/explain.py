@@ -47,6 +47,9 @@ def explain(error: ErrorDetails, tree: Tree) -> Finding | None:
         return _missing_key(path)
     if kind in _KINDS:
         return _wrong_kind(path, _KINDS[kind], error, at(tree, path))
+    if kind == "too_long":
+        limit = error["ctx"]["max_length"]
+        return Finding(path, "SPEC-007", f"{dotted(path)}: must hold at most {limit} items")
     if kind == "too_short":
         return _too_few(path, at(tree, path))
     name = "label" if key else dotted(path)

@@ -1,13 +1,15 @@
 """Text to a checked `Cluster`, or every problem at once with line and column. Pure.
 
 `objectfile.py` reads files. The way is: text -> tree (tree.py) -> model (model.py, its errors in words by
-explain.py) -> rules between fields (validate.py). Rules run on every part of the object that is sound by itself, so that one mistake does not hide another.
+explain.py) -> rules between fields (validate.py). Rules run on every part of the object that is sound by
+itself, so that one mistake does not hide another. What a file can cost is bounded at each step.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -53,16 +55,24 @@ def parse(text: str, source: str = "cluster.yaml") -> tuple[Cluster | None, list
     return (None if problems else cluster), _bounded(problems, source)
 
 
+def locate(text: str, source: str, found: Iterable[Finding]) -> list[Problem]:
+    """Findings made later (such as networks that this machine uses), at their places in the text."""
+    tree = read_tree(text, source).tree
+    if not isinstance(tree, Table):
+        return [Problem(source, 1, 1, finding.code, finding.message, finding.hint) for finding in found]
+    return _bounded([_placed(finding, tree, source) for finding in found], source)
+
+
 def _check(tree: Table) -> tuple[Cluster | None, list[Finding]]:
     """Shape first, then the rules on whatever is sound."""
     cluster, found = _shape(tree)
-    found += list(_unquoted(tree, (), {finding.path for finding in found}))
+    found += islice(_unquoted(tree, (), {finding.path for finding in found}), MAX_PROBLEMS + 1)
     data = _mended(plain(tree), found, tree)
     parts = Parts.of(cluster) if cluster else _sound_parts(data)
     wrong = [finding.path for finding in found]
     found += [
         finding
-        for finding in findings(parts)
+        for finding in islice(findings(parts), MAX_PROBLEMS + 1)
         if not any(path[: len(finding.path)] == finding.path for path in wrong)
     ]
     return cluster, found

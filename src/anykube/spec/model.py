@@ -86,7 +86,7 @@ class Machines(Model):
 
     key: Annotated[AbsolutePath, Field(examples=["/root/.ssh/id_ed25519"])]
     """Path of the SSH private key on this machine."""
-    hosts: Annotated[tuple[Machine, ...], Field(min_length=1)]
+    hosts: Annotated[tuple[Machine, ...], Field(min_length=1, max_length=2000)]
 
 
 class Provider(Model):
@@ -113,7 +113,7 @@ class Pool(Model):
     """Machines that are alike."""
 
     name: Annotated[Name, Field(examples=["worker"])]
-    roles: Annotated[tuple[Role, ...], Field(min_length=1, examples=[["worker"]])]
+    roles: Annotated[tuple[Role, ...], Field(min_length=1, max_length=8, examples=[["worker"]])]
     """What each of them does: any of control-plane, etcd, worker."""
     count: int = Field(default=1, ge=0, le=1000)
     """How many; with the provider `machines` the listed hosts say it."""
@@ -123,7 +123,7 @@ class Pool(Model):
     """Memory of each machine in MiB; no limit when absent."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     """Kubernetes labels of each node."""
-    taints: tuple[Taint, ...] = ()
+    taints: Annotated[tuple[Taint, ...], Field(max_length=100)] = ()
     """Kubernetes taints of each node."""
 
 
@@ -131,7 +131,7 @@ class MachineSet(Model):
     """The provider and the pools."""
 
     provider: Provider
-    pools: Annotated[tuple[Pool, ...], Field(min_length=1)]
+    pools: Annotated[tuple[Pool, ...], Field(min_length=1, max_length=100)]
 
 
 class Endpoint(Model):

@@ -2,7 +2,7 @@
 
 Built from parser events, not with a YAML constructor: nothing is expanded, no tag is obeyed, depth and
 size are bounded, and each scalar keeps its source text. Scalars are read by the YAML 1.2 core rules; where
-YAML 1.1 would read something else ('no', 010, 1:30, 2026-01-01) the scalar stays text and is marked as a `trap`.
+YAML 1.1 would read something else ('no', 010, 1:30, 2026-01-01) the scalar stays text, marked as a `trap`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from anykube.spec.problem import Problem, escaped, shown
 
 MAX_TEXT = 1_048_576
 MAX_DEPTH = 32
-MAX_NODES = 100_000
+MAX_NODES = 40_000
 MAX_NUMBER = 30
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -178,8 +178,7 @@ class _Builder:
                 if not isinstance(event, StreamStartEvent):
                     yield event
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+            place = _marked(error.problem_mark)
             raise self._stop(place, "SPEC-002", *_syntax(error, text, place)) from error
         except (yaml.YAMLError, RecursionError) as error:
             raise self._stop(Place(1, 1), "SPEC-002", f"not YAML: {escaped(str(error))}") from error
@@ -249,7 +248,12 @@ class _Builder:
 
 
 def _place(event: Event) -> Place:
-    return Place(event.start_mark.line + 1, event.start_mark.column + 1)
+    return _marked(event.start_mark)
+
+
+def _marked(mark: Any) -> Place:
+    """The parser's mark, which counts from 0 and may be missing."""
+    return Place(1, 1) if mark is None else Place(mark.line + 1, mark.column + 1)
 
 
 def _scalar(place: Place, event: ScalarEvent) -> Scalar:

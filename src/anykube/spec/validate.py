@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
 
 from anykube.errors import SpecError
-from anykube.spec import addresses, hosts, labels
-from anykube.spec.addresses import NamedNetwork
+from anykube.spec import hosts, labels, networks
 from anykube.spec.catalog import VERSIONS
 from anykube.spec.model import (
     Artifacts,
@@ -32,7 +30,6 @@ from anykube.spec.problem import Finding, Path, dotted, nearest
 POOLS: Path = ("spec", "machines", "pools")
 PROVIDER: Path = ("spec", "machines", "provider")
 HOSTS: Path = (*PROVIDER, "machines", "hosts")
-NETWORK: Path = ("spec", "network")
 MAX_NODE_NAME = 63
 
 
@@ -56,29 +53,28 @@ class Parts:
 
 def validate(cluster: Cluster) -> None:
     """Check a cluster that was made in Python; SpecError with all findings, by path instead of by line."""
-    if found := findings(Parts.of(cluster)):
+    if found := list(findings(Parts.of(cluster))):
         lines = [
             f"{finding.code}  {finding.message}{'; ' * bool(finding.hint)}{finding.hint}" for finding in found
         ]
         raise SpecError(f"cluster {cluster.name}", lines)
 
 
-def findings(parts: Parts) -> list[Finding]:
+def findings(parts: Parts) -> Iterator[Finding]:
     """Everything that is wrong between the fields of the parts that are there."""
-    found: list[Finding] = []
     if parts.kubernetes:
-        found += _version(parts.kubernetes)
+        yield from _version(parts.kubernetes)
     if parts.machines:
-        found += _machines(parts.machines)
-        found += _node_names(parts.name, parts.machines)
+        yield from _machines(parts.machines)
+        yield from _node_names(parts.name, parts.machines)
     if parts.network:
-        found += _one_of((*NETWORK, "cni"), parts.network.cni)
+        yield from _one_of(("spec", "network", "cni"), parts.network.cni)
     if parts.runtime:
-        found += _one_of(("spec", "runtime"), parts.runtime)
+        yield from _one_of(("spec", "runtime"), parts.runtime)
     if parts.artifacts:
-        found += _artifacts(parts.artifacts)
-    found += _networks(parts.network, parts.machines)
-    return found
+        yield from _artifacts(parts.artifacts)
+    total = sum(counts(parts.machines).values()) if parts.machines else 1
+    yield from networks.check(parts.network, parts.machines, total)
 
 
 def _version(kubernetes: Kubernetes) -> Iterator[Finding]:
@@ -210,47 +206,3 @@ def _artifacts(artifacts: Artifacts) -> Iterator[Finding]:
     if artifacts.mirror is not None and artifacts.source != "mirror":
         message = f"artifacts: a mirror is given, but source is '{artifacts.source}'"
         yield Finding((*path, "mirror"), "SPEC-027", message, "write source: mirror")
-
-
-def _networks(network: ClusterNetwork | None, machines: MachineSet | None) -> Iterator[Finding]:
-    """Each network by itself, then against the others and against the listed hosts."""
-    texts: list[tuple[str, Path, str]] = []
-    if network:
-        texts.append(("network.pods", (*NETWORK, "pods"), network.pods))
-        texts.append(("network.services", (*NETWORK, "services"), network.services))
-    if machines and machines.provider.lxc and machines.provider.lxc.subnet is not None:
-        name, subnet = "machines.provider.lxc.subnet", machines.provider.lxc.subnet
-        texts.append((name, (*PROVIDER, "lxc", "subnet"), subnet))
-    named: list[NamedNetwork] = []
-    for name, path, text in texts:
-        wrong = list(addresses.form(path, name, text))
-        parsed = addresses.network_of(text)
-        yield from wrong
-        if not wrong and parsed:
-            named.append(NamedNetwork(name, path, parsed))
-    yield from addresses.overlaps(named)
-    for network_part in named:
-        yield from _size(network_part, machines)
-    if machines and machines.provider.machines:
-        yield from _hosts_outside(machines.provider.machines, named)
-
-
-def _size(named: NamedNetwork, machines: MachineSet | None) -> Iterator[Finding]:
-    total = sum(counts(machines).values()) if machines else 1
-    if named.name == "network.pods":
-        yield from addresses.pods_size(named.path, named.network, total)
-    elif named.name == "network.services":
-        yield from addresses.services_size(named.path, named.network)
-    else:
-        yield from addresses.subnet_size(named.path, named.network, total)
-
-
-def _hosts_outside(existing: Machines, named: list[NamedNetwork]) -> Iterator[Finding]:
-    for index, host in enumerate(existing.hosts):
-        try:
-            address = IPv4Address(host.address)
-        except AddressValueError:
-            continue
-        if around := addresses.inside(address, named):
-            message = f"host '{host.name}': its address {address} is inside {around.name} {around.network}"
-            yield Finding((*HOSTS, index, "address"), "NET-014", message, "choose another network")
