@@ -1,0 +1,111 @@
+"""etcd: one member of the store behind the API. Flags, not a file, as CIS section 2 looks for them."""
+
+from __future__ import annotations
+
+from anykube.content import system
+from anykube.content.context import NodeContext
+from anykube.content.files import CONFIG_MODE, binary, certificate, certificate_and_key
+from anykube.content.model import Component, File, Text
+from anykube.content.paths import ETCD, install_path
+from anykube.content.unit import Service, flags, oom_score
+
+NAME = "etcd"
+SERVICE = "etcd.service"
+OWNER = "etcd:etcd"
+FOLDER = "/etc/etcd"
+PKI = f"{FOLDER}/pki"
+"""Not under /etc/kubernetes/pki: CIS 1.1.19 wants that to be root's, and etcd does not run as root."""
+MEMBERS = f"{FOLDER}/members.env"
+CLIENT_PORT = 2379
+PEER_PORT = 2380
+METRICS_URL = "http://127.0.0.1:2381"
+QUOTA_BYTES = 8 * 1024**3
+"""What etcd itself calls the largest sensible database; its default of 2 GiB ends in a read-only cluster."""
+BINARIES = ("etcd", "etcdctl", "etcdutl")
+
+
+def component(context: NodeContext) -> Component:
+    """The member's binaries, certificates, list of members and unit."""
+    node = f"nodes/{context.node.name}"
+    certificates = (
+        certificate(f"{PKI}/ca.crt", "ca/etcd", OWNER),
+        *certificate_and_key("server", f"{node}/etcd-server", PKI, OWNER),
+        *certificate_and_key("peer", f"{node}/etcd-peer", PKI, OWNER),
+    )
+    service = Service(
+        name=SERVICE,
+        description="etcd key-value store",
+        command=(install_path("etcd"), *_flags(context)),
+        kind="notify",
+        # MEMBERS is not an input: etcd reads it only when it has no data yet, so a change needs no restart.
+        inputs=(*(file.path for file in certificates), install_path("etcd")),
+        after=(system.SERVICE,),
+        settings=(
+            ("EnvironmentFile", MEMBERS),
+            ("User", "etcd"),
+            ("Group", "etcd"),
+            ("StateDirectory", "etcd"),
+            ("StateDirectoryMode", "0700"),
+            *oom_score(context.system.constrained),
+        ),
+    )
+    files = (
+        *(binary(name) for name in BINARIES),
+        *certificates,
+        File(MEMBERS, Text(_members(context)), CONFIG_MODE),
+        service.file(),
+    )
+    directories = (("755", "root:root", FOLDER), ("700", OWNER, PKI), ("700", OWNER, ETCD))
+    return Component(NAME, files, service.unit, directories, (system.NAME,))
+
+
+def client_url(address: str) -> str:
+    """Where clients reach a member."""
+    return f"https://{_host(address)}:{CLIENT_PORT}"
+
+
+def peer_url(address: str) -> str:
+    """Where the other members reach a member."""
+    return f"https://{_host(address)}:{PEER_PORT}"
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _members(context: NodeContext) -> str:
+    """The members to start or join with. 'existing' as soon as the cluster is born: a member that lost its
+    data must not found a second cluster (kubespray#13261)."""
+    members = ",".join(f"{name}={peer_url(address)}" for name, address in context.etcd_members)
+    state = "new" if context.birth else "existing"
+    return f'ETCD_INITIAL_CLUSTER="{members}"\nETCD_INITIAL_CLUSTER_STATE={state}\n'
+
+
+def _flags(context: NodeContext) -> tuple[str, ...]:
+    return flags(
+        {
+            "name": context.node.name,
+            "data-dir": ETCD,
+            "initial-cluster-token": context.cluster.name,
+            "initial-advertise-peer-urls": peer_url(context.address),
+            "advertise-client-urls": client_url(context.address),
+            "listen-peer-urls": peer_url(context.address),
+            "listen-client-urls": (client_url("127.0.0.1"), client_url(context.address)),
+            "listen-metrics-urls": METRICS_URL,
+            "cert-file": f"{PKI}/server.crt",
+            "key-file": f"{PKI}/server.key",
+            "trusted-ca-file": f"{PKI}/ca.crt",
+            "client-cert-auth": True,
+            "peer-cert-file": f"{PKI}/peer.crt",
+            "peer-key-file": f"{PKI}/peer.key",
+            "peer-trusted-ca-file": f"{PKI}/ca.crt",
+            "peer-client-cert-auth": True,
+            # Only our own programs speak to etcd.
+            "tls-min-version": "TLS1.3",
+            # A member whose data differs from the others' stops instead of spreading it.
+            "feature-gates": ("CompactHashCheck=true", "InitialCorruptCheck=true"),
+            # The API server's watch cache waits for this after each start.
+            "watch-progress-notify-interval": "5s",
+            "quota-backend-bytes": QUOTA_BYTES,
+        }
+    )

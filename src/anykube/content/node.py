@@ -1,0 +1,109 @@
+"""All that is on a node, in install order: the entrance of this room for the planner and the probe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from anykube.content import (
+    apiserver,
+    authorities,
+    cni,
+    containerd,
+    controller_manager,
+    etcd,
+    images,
+    kube_proxy,
+    kubelet,
+    scheduler,
+    system,
+)
+from anykube.content.context import NodeContext
+from anykube.content.model import Component
+from anykube.facts.host import SystemFacts
+from anykube.spec.model import Cluster, Role
+from anykube.spec.nodes import Node
+
+
+def components(context: NodeContext) -> tuple[Component, ...]:
+    """The components that the node's roles ask for."""
+    return tuple(_components(context))
+
+
+def _components(context: NodeContext) -> Iterator[Component]:
+    node = context.node
+    yield system.component(context)
+    if node.kubelet:
+        yield authorities.component(context)
+        yield containerd.component(context)
+        yield images.component(context)
+        yield cni.component(context)
+    if node.etcd:
+        yield etcd.component(context)
+    if node.control_plane:
+        yield apiserver.component(context)
+        yield controller_manager.component(context)
+        yield scheduler.component(context)
+    if node.kubelet:
+        yield kubelet.component(context)
+        yield kube_proxy.component(context)
+
+
+def managed_paths() -> tuple[str, ...]:
+    """Every path that anykube may put on a node of any role, sorted: what the probe asks every host for."""
+    return tuple(sorted({file.path for component in _everything() for file in component.files}))
+
+
+def managed_units() -> tuple[str, ...]:
+    """Every unit that anykube may put on a node of any role, sorted."""
+    return tuple(sorted(component.unit.name for component in _everything() if component.unit))
+
+
+_EVERYTHING_ON = """{
+    "apiVersion": "anykube.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "any"},
+    "spec": {
+        "kubernetes": {"version": "1.36.3"},
+        "machines": {
+            "provider": {"lxc": {}},
+            "pools": [{"name": "all", "roles": ["control-plane", "etcd", "worker"]}]
+        },
+        "network": {"cni": {"flannel": {}}},
+        "security": {"encryptionAtRest": true, "audit": true},
+        "addons": {"dns": {}, "metrics": {}}
+    }
+}"""
+
+
+@cache
+def _everything() -> tuple[Component, ...]:
+    """The components of a node that has every role, in a cluster with every option: paths never depend on
+    names or versions, so this one example has them all."""
+    system_facts = SystemFacts(
+        hostname="any",
+        os="debian",
+        os_version="12",
+        arch="amd64",
+        kernel="",
+        machine_id="",
+        boot_id="",
+        systemd=252,
+        container=False,
+        cgroup=2,
+        capabilities=0,
+        cpus=1,
+        memory=1024,
+        swap=0,
+        clock=0.0,
+        mtu=1500,
+        disk_free={},
+        addresses=(),
+    )
+    context = NodeContext(
+        cluster=Cluster.model_validate_json(_EVERYTHING_ON),
+        node=Node(name="any", pool="all", roles=tuple(Role)),
+        address="192.0.2.1",
+        system=system_facts,
+        etcd_members=(("any", "192.0.2.1"),),
+        endpoint="192.0.2.1",
+    )
+    return components(context)
