@@ -7,6 +7,7 @@ from anykube.content.files import BINARY_MODE
 from anykube.content.model import Component, File, Text
 from anykube.content.paths import INPUTS, LIBRARY, STAMPS
 from anykube.content.unit import RECORD_INPUTS, Service
+from anykube.facts.probe import STAMP_SHELL
 
 NAME = "system"
 SERVICE = "anykube-system.service"
@@ -52,18 +53,19 @@ rm -f "$directory/$unit"
 
 # Prints the kept hash of a large file, if the file has not changed since it was hashed.
 stamped() {{
-    path=$1
-    IFS=/
-    set -- $path
-    IFS=%
-    stamp={STAMPS}/"$*"
-    unset IFS
-    [ -r "$stamp" ] && read -r seen hash <"$stamp" || return 1
-    [ -n "$hash" ] && [ "$seen" = "$(stat -c %s:%Y:%Z -- "$path")" ] || return 1
-    printf '%s  %s\\n' "$hash" "$path"
+    stamp_of "$1"
+    [ -r "$stamp" ] && read -r known hash <"$stamp" || return 1
+    [ ${{#hash}} -eq 64 ] && [ "$known" = "$(identity "$1")" ] || return 1
+    printf '%s  %s\n' "$hash" "$1"
 }}
-
-set -f
+identity() {{
+    TZ=UTC stat -c '%s %y %z' -- "$1" | {{
+        read -r size mday mtime mzone cday ctime czone
+        printf %s "$size:${{mday}}T$mtime:${{cday}}T$ctime"
+    }}
+}}
+STAMPS={STAMPS}
+{STAMP_SHELL}
 {{
     for path do
         shift
