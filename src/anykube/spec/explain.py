@@ -6,14 +6,13 @@ The words come from the JSON Schema of the model: keys that exist, choices, boun
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from anykube.spec import patterns
-from anykube.spec.model import Cluster
 from anykube.spec.problem import Finding, Path, dotted, escaped, nearest, shown
+from anykube.spec.schema import json_schema
 from anykube.spec.tree import Scalar, Sequence, Tree
 
 Schema = Mapping[str, Any]
@@ -135,15 +134,9 @@ def at(tree: Tree, path: Path) -> Tree | None:
     return node
 
 
-@cache
-def object_schema() -> Schema:
-    """The model's JSON Schema as pydantic makes it."""
-    return Cluster.model_json_schema(by_alias=True)
-
-
 def schema_at(path: Path) -> Schema:
     """The part of the schema that describes the value at a path; empty when there is none."""
-    schema = object_schema()
+    schema: Schema = json_schema()
     for part in path:
         inner = _resolved(schema)
         if isinstance(part, int):
@@ -174,7 +167,7 @@ def _resolved(schema: Schema) -> Schema:
     """Follow references and take the branch of an optional field that is not null."""
     while "$ref" in schema or "anyOf" in schema:
         if "$ref" in schema:
-            schema = object_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
+            schema = json_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
         else:
             schema = next(branch for branch in schema["anyOf"] if branch.get("type") != "null")
     return schema

@@ -19,6 +19,9 @@ KEY_TYPES = (
     "ecdsa-sha2-nistp521",
     "ssh-rsa",
 )
+LEAST_FIELDS = 2
+"""Of a public key: its type, then numbers."""
+
 _DNS_NAME = re.compile(patterns.DOMAIN.removeprefix("^").removesuffix("$"))
 
 
@@ -80,9 +83,21 @@ def _host_key(path: Path, host: Machine) -> Iterator[Finding]:
         blob = b64decode(text, validate=True)
     except binascii.Error:
         blob = b""
-    prefix = len(kind).to_bytes(4, "big") + kind.encode()
-    if not blob.startswith(prefix) or len(blob) <= len(prefix):
+    fields = _fields(blob)
+    if len(fields) < LEAST_FIELDS or fields[0] != kind.encode():
         message = f"host '{host.name}': the host key is damaged or cut off"
         yield Finding(
             path, "SPEC-030", message, "take it from: ssh-keyscan, or /etc/ssh/ssh_host_ed25519_key.pub"
         )
+
+
+def _fields(blob: bytes) -> list[bytes]:
+    """The fields of a key (RFC 4253: a length of four bytes before each); none when they do not fit exactly."""
+    fields: list[bytes] = []
+    while blob:
+        end = 4 + int.from_bytes(blob[:4], "big")
+        if len(blob) < max(end, 4):
+            return []
+        fields.append(blob[4:end])
+        blob = blob[end:]
+    return fields

@@ -59,7 +59,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.source}:{self.line}:{self.column}".ljust(len(self.source) + len(":99:99"))
-        return f"{place}  {self.code:8}  {self.message}{'; ' if self.hint else ''}{self.hint}"
+        return f"{place}  {_line(self)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,13 @@ class Finding:
     message: str
     hint: str = ""
     key: bool = False
+
+    def __str__(self) -> str:
+        return _line(self)
+
+
+def _line(problem: Problem | Finding) -> str:
+    return f"{problem.code:8}  {problem.message}{'; ' if problem.hint else ''}{problem.hint}"
 
 
 def escaped(text: str, limit: int = SHOWN) -> str:

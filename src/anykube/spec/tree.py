@@ -195,9 +195,8 @@ class _Builder:
         if getattr(event, "anchor", None):
             self._note(place, "SPEC-009", "an anchor (&name) is not accepted", "write the value out")
         if tag := getattr(event, "tag", None):
-            self._note(
-                place, "SPEC-009", f"the tag {shown(tag)} is not accepted", "quote text, leave out the tag"
-            )
+            name = shown(tag.replace("tag:yaml.org,2002:", "!!"))
+            self._note(place, "SPEC-009", f"the tag {name} is not accepted", "leave it out; text is quoted")
         if isinstance(event, MappingStartEvent):
             return self._table(place, events, depth)
         if isinstance(event, SequenceStartEvent):

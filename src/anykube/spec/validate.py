@@ -54,10 +54,7 @@ class Parts:
 def validate(cluster: Cluster) -> None:
     """Check a cluster that was made in Python; SpecError with all findings, by path instead of by line."""
     if found := list(findings(Parts.of(cluster))):
-        lines = [
-            f"{finding.code}  {finding.message}{'; ' * bool(finding.hint)}{finding.hint}" for finding in found
-        ]
-        raise SpecError(f"cluster {cluster.name}", lines)
+        raise SpecError(f"cluster {cluster.name}", found)
 
 
 def findings(parts: Parts) -> Iterator[Finding]:
