@@ -52,7 +52,7 @@ done
 
 
 # flanneld removes, at each start, the rules of the mode that it does not run in, and ends if it cannot find
-# iptables for that. We never run it in that mode, so there is nothing to remove, and its image needs no iptables.
+# iptables for that. We never run it in that mode: there is nothing to remove, and its image has no iptables.
 _NO_IPTABLES = """\
 #!/bin/busybox sh
 echo "iptables v1.8.0 (nf_tables)"

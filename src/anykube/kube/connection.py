@@ -28,6 +28,8 @@ REQUEST_SECONDS = 30.0
 TEXT_LIMIT = 1000
 BUSY = frozenset({409, 410, 429, 500, 502, 503, 504})
 """Conflict, expired list, too many requests, etcd slow or without a leader, server starting or stopping."""
+UNKNOWN_FIELD = "typed patch object"
+"""An apply with a field that the API does not know is answered with 500, as if the server were to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def failure(answer: Answer, what: str) -> KubeError:
     message = printable(str(status.get("message") or answer.body[:TEXT_LIMIT].decode(errors="replace")))
     brief = f"The Kubernetes API refused to {what} (status {answer.status})."
     evidence = (message or "no message",)
-    if answer.status in BUSY or _terminating(status):
+    if (answer.status in BUSY and UNKNOWN_FIELD not in message) or _terminating(status):
         return KubeBusyError(brief, evidence=evidence)
     return KubeError(brief, evidence=evidence)
 

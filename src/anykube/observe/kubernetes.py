@@ -68,7 +68,7 @@ async def _compare(client: KubeClient, found: Object | None, wanted: Mapping[str
         applied = await client.apply(wanted, dry_run=True)
     except KubeError as error:
         # A field that cannot be changed back (a selector, an address), or a namespace on its way out.
-        return ObjectFacts(present=True, differences=("; ".join(("refused", *error.evidence)),))
+        return ObjectFacts(present=True, differences=(f"refused: {'; '.join(error.evidence)}",))
     return ObjectFacts(present=True, differences=differences(live, applied))
 
 
