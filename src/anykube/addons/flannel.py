@@ -38,7 +38,7 @@ EXECUTABLE = 0o755
 DRAFT = "/etc/cni/net.d/.10-flannel.draft"
 
 # 60 s: then the hook fails, and the kubelet starts the container anew and says so.
-_PUBLISH = f"""\
+PUBLISH = f"""\
 set -eu
 waits=0
 until [ -s {LEASE} ]; do
@@ -53,7 +53,7 @@ done
 
 # flanneld removes, at each start, the rules of the mode that it does not run in, and ends if it cannot find
 # iptables for that. We never run it in that mode: there is nothing to remove, and its image has no iptables.
-_NO_IPTABLES = """\
+NO_IPTABLES = """\
 #!/bin/busybox sh
 echo "iptables v1.8.0 (nf_tables)"
 """
@@ -62,7 +62,7 @@ echo "iptables v1.8.0 (nf_tables)"
 def flannel_objects(cluster: Cluster, flannel: Flannel, endpoint: str) -> tuple[Object, ...]:
     """Everything flannel needs. `endpoint` is the host of the API server."""
     config = {"cni-conf.json": _cni_config(), "net-conf.json": _network(cluster, flannel)}
-    config["no-iptables"] = _NO_IPTABLES
+    config["no-iptables"] = NO_IPTABLES
     return (
         _namespace(),
         thing("ServiceAccount", NAME, NAMESPACE),
@@ -169,7 +169,7 @@ def _container(cluster: Cluster, endpoint: str) -> Object:
             environment("KUBERNETES_SERVICE_HOST", endpoint),
             environment("KUBERNETES_SERVICE_PORT", str(API_PORT)),
         ],
-        "lifecycle": {"postStart": {"exec": {"command": ["/bin/busybox", "sh", "-c", _PUBLISH]}}},
+        "lifecycle": {"postStart": {"exec": {"command": ["/bin/busybox", "sh", "-c", PUBLISH]}}},
         "resources": requests("50m", "50Mi"),
         "securityContext": {
             "allowPrivilegeEscalation": False,

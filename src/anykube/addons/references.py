@@ -70,7 +70,8 @@ def reference(thing: Mapping[str, Any]) -> str:
 def parse(text: str) -> Reference:
     """Take a name apart. KubeError if it is not the name of an object that we can handle."""
     parts = text.split("/")
-    if len(parts) != 3 or not parts[2]:
+    # '.' and '..' would make another path: that of the collection, whose deletion deletes everything in it.
+    if len(parts) != 3 or not parts[2] or {".", ".."}.intersection(parts):
         raise KubeError(f"{text[:100]!r} does not name an object: <kind>/<namespace>/<name> is the form.")
     kind, namespace, name = parts
     if bool(namespace) != kind_of(kind).namespaced:

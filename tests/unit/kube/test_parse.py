@@ -1,0 +1,98 @@
+"""API objects, also those that lack nearly everything, into facts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from anykube.facts.kubernetes import NodeFacts, WorkloadFacts
+from anykube.kube.connection import printable
+from anykube.kube.parse import PodSummary, node_facts, pod_summary, workload_facts
+
+
+def deployment(wanted: int, generation: int = 1, **status: int) -> dict[str, Any]:
+    metadata = {"name": "a", "generation": generation}
+    return {"kind": "Deployment", "metadata": metadata, "spec": {"replicas": wanted}, "status": status}
+
+
+def daemon_set(generation: int = 1, **status: int) -> dict[str, Any]:
+    return {"kind": "DaemonSet", "metadata": {"name": "a", "generation": generation}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("thing", "wanted", "ready"),
+    [
+        (deployment(2), 2, 0),
+        (deployment(2, observedGeneration=1, replicas=2, updatedReplicas=2, readyReplicas=2), 2, 2),
+        (deployment(2, observedGeneration=1, replicas=2, updatedReplicas=2, readyReplicas=1), 2, 1),
+        # A new template: the controller has not seen it; then two old ready pods and one new that is not.
+        (deployment(2, 2, observedGeneration=1, replicas=2, updatedReplicas=2, readyReplicas=2), 2, 0),
+        (deployment(2, 2, observedGeneration=2, replicas=3, updatedReplicas=1, readyReplicas=2), 2, 0),
+        (deployment(2, 2, observedGeneration=2, replicas=3, updatedReplicas=2, readyReplicas=3), 2, 2),
+        (deployment(0, observedGeneration=1), 0, 0),
+        # The controller of a new DaemonSet has not counted nodes yet: that is not 'zero of zero, ready'.
+        (daemon_set(), 1, 0),
+        (
+            daemon_set(
+                observedGeneration=1,
+                desiredNumberScheduled=3,
+                currentNumberScheduled=3,
+                updatedNumberScheduled=3,
+                numberReady=3,
+            ),
+            3,
+            3,
+        ),
+        (
+            daemon_set(
+                generation=2,
+                observedGeneration=2,
+                desiredNumberScheduled=3,
+                currentNumberScheduled=3,
+                updatedNumberScheduled=1,
+                numberReady=2,
+            ),
+            3,
+            0,
+        ),
+    ],
+)
+def test_workloads(thing: dict[str, Any], wanted: int, ready: int) -> None:
+    assert workload_facts(thing) == WorkloadFacts(wanted, ready)
+
+
+def test_nodes() -> None:
+    conditions = [
+        {"type": "MemoryPressure", "status": "True"},
+        {"type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "no network"},
+    ]
+    info = {"kubeletVersion": "v1.36.3"}
+    thing = {
+        "metadata": {"name": "a"},
+        "spec": {"unschedulable": True},
+        "status": {"conditions": conditions, "nodeInfo": info},
+    }
+    assert node_facts(thing) == NodeFacts("a", False, "v1.36.3", True, "KubeletNotReady: no network")
+    conditions[1] = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
+    assert node_facts(thing) == NodeFacts("a", True, "v1.36.3", True, "")
+    conditions[1] = {"type": "Ready", "status": "Unknown", "message": "x" * 10_000}
+    assert len(node_facts(thing).reason) == 300
+    bare = node_facts({"metadata": {"name": "a"}})
+    assert bare == NodeFacts("a", False, "", False, "its kubelet has not reported yet")
+
+
+def test_pods() -> None:
+    waiting = {"ready": False, "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+    thing = {
+        "metadata": {"name": "a", "namespace": "b"},
+        "spec": {"nodeName": "n", "containers": [{}, {}]},
+        "status": {"phase": "Running", "containerStatuses": [{"ready": True, "restartCount": 1}, waiting]},
+    }
+    assert pod_summary(thing) == PodSummary("b", "a", "n", "Running", 1, 2, 5, "CrashLoopBackOff")
+    assert pod_summary({"metadata": {"name": "a"}}) == PodSummary("", "a", "", "Unknown", 0, 0, 0, "")
+
+
+def test_remote_text_cannot_play_with_the_terminal() -> None:
+    assert printable("a\x1b[31mb\r\n\tc\u202e\x00") == "a [31mb c"
+    assert len(printable("x" * 10**6)) == 1000
