@@ -68,6 +68,7 @@ class DistroSource:
 
     def __init__(self) -> None:
         self._versions: dict[str, str] = {}
+        self._closures: dict[str, tuple[str, ...]] = {}
         self._arch: str | None = None
         self._lock = asyncio.Lock()
 
@@ -115,11 +116,13 @@ class DistroSource:
 
     async def closure(self, package: str) -> tuple[str, ...]:
         """The package and everything that it depends on."""
+        if package in self._closures:
+            return self._closures[package]
         no = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
         answer = await _apt("apt-cache", "depends", "--recurse", *(f"--no-{kind}" for kind in no), package)
-        return tuple(
-            sorted(line for line in answer.splitlines() if line and not line.startswith((" ", "<", "|")))
-        )
+        names = (line for line in answer.splitlines() if line and not line.startswith((" ", "<", "|")))
+        self._closures[package] = tuple(sorted(names))
+        return self._closures[package]
 
     async def unpack(self, packages: Sequence[str], workdir: Path) -> Path:
         """Download packages and unpack them into one tree; returns its root."""

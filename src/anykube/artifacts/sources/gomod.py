@@ -36,6 +36,7 @@ class GoModSource:
         self._modules = modules
         self._recipes = recipes
         self._toolchain: Toolchain | None = None
+        self._finding = asyncio.Lock()
         self._builds = asyncio.Semaphore(min(os.cpu_count() or 1, MOST_PARALLEL_BUILDS))
 
     async def available(self, request: Request) -> bool:
@@ -84,9 +85,10 @@ class GoModSource:
         }
 
     async def _go(self) -> Toolchain:
-        if self._toolchain is None:
-            self._toolchain = await toolchain.find()
-        return self._toolchain
+        async with self._finding:
+            if self._toolchain is None:
+                self._toolchain = await toolchain.find()
+            return self._toolchain
 
     def _folder(self, request: Request) -> Path:
         return self._modules / f"{request.component}-{request.version}"

@@ -91,7 +91,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "metrics-server": Recipe(
         packages={"metrics-server": f"{_METRICS}cmd/metrics-server"},
-        variables=(f"{_METRICS}pkg/version.gitVersion=v{{version}}",),
+        variables=_KUBERNETES_VERSION,
         seconds=75,
     ),
 }
