@@ -1,0 +1,115 @@
+"""Bridge, subnet and addresses of a cluster. Pure: what the record holds is kept, new choices collide
+with nothing that is known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError, ip_network
+
+from anykube.errors import ProviderError
+from anykube.spec.nodes import Node
+
+CANDIDATES = tuple(IPv4Network(f"10.{second}.{third}.0/24") for second in (81, 82, 83) for third in range(64))
+INTERFACE_NAME_LIMIT = 15
+"""The kernel's IFNAMSIZ without its terminating zero."""
+FIRST_CONTROL_PLANE, FIRST_WORKER, FIRST_ETCD = 11, 21, 201
+"""Where each role's addresses begin, so that an address tells its role in small clusters."""
+
+
+def bridge_name(cluster: str) -> str:
+    """'ak-<cluster>', shortened by a digest where the kernel's limit asks for it."""
+    name = f"ak-{cluster}"
+    if len(name) <= INTERFACE_NAME_LIMIT:
+        return name
+    return f"ak-{cluster[:5]}-{_digest(cluster)[:6]}"
+
+
+def interface_name(node: str) -> str:
+    """The host's end of a node's cable: short, stable, and telling that it is ours."""
+    return f"akv-{_digest(node)[:11]}"
+
+
+def hardware_address(node: str) -> str:
+    """A stable, locally administered MAC address: neighbours need not learn a new one after a restart."""
+    digest = _digest(node)
+    return ":".join(["02", *(digest[index : index + 2] for index in range(0, 10, 2))])
+
+
+def choose_subnet(wanted: str | None, recorded: str | None, occupied: Sequence[str]) -> IPv4Network:
+    """The node network: as recorded, else as the object says, else the first candidate that is free."""
+    if recorded is not None:
+        if wanted is not None and _network(wanted) != _network(recorded):
+            raise ProviderError(
+                f"The nodes' subnet cannot change from {recorded} to {wanted} while the cluster exists.",
+                remedy=f"set subnet to {recorded} or leave it out, or destroy the cluster first",
+            )
+        return _network(recorded)
+    used = [ip_network(text, strict=False) for text in occupied]
+    used = [network for network in used if network.version == 4 and network.prefixlen > 0]
+    if wanted is not None:
+        chosen = _network(wanted)
+        clash = next((network for network in used if network.overlaps(chosen)), None)
+        if clash is not None:
+            raise ProviderError(
+                f"The nodes' subnet {chosen} overlaps {clash}, which is in use.",
+                remedy="choose another subnet, or leave it out and a free one is chosen",
+            )
+        return chosen
+    for candidate in CANDIDATES:
+        if not any(network.overlaps(candidate) for network in used):
+            return candidate
+    raise ProviderError(
+        "No free network for the nodes was found.",
+        evidence=[f"all of {CANDIDATES[0]} to {CANDIDATES[-1]} overlap a network in use"],
+        remedy="name a free one as spec.machines.provider.lxc.subnet",
+    )
+
+
+def assign(nodes: Sequence[Node], subnet: IPv4Network, recorded: Mapping[str, str]) -> dict[str, str]:
+    """An address for each node: the recorded one, else the first that was never given."""
+    given = set(recorded.values())
+    free: dict[int, Iterator[str]] = {}
+    addresses: dict[str, str] = {}
+    for node in nodes:
+        address = recorded.get(node.name)
+        if address is None or IPv4Address(address) not in subnet:
+            first = _first(node)
+            candidates = free.setdefault(first, _hosts(subnet, first))
+            address = next((text for text in candidates if text not in given), None)
+        if address is None:
+            raise ProviderError(
+                f"The nodes' subnet {subnet} has no free address left.",
+                remedy="take fewer nodes; a larger subnet needs a new cluster",
+            )
+        given.add(address)
+        addresses[node.name] = address
+    return addresses
+
+
+def gateway(subnet: IPv4Network) -> IPv4Address:
+    """This machine's own address on the bridge."""
+    return subnet[1]
+
+
+def _first(node: Node) -> int:
+    if node.control_plane:
+        return FIRST_CONTROL_PLANE
+    return FIRST_WORKER if node.kubelet else FIRST_ETCD
+
+
+def _hosts(subnet: IPv4Network, first: int) -> Iterator[str]:
+    last = subnet.num_addresses - 2
+    for index in (*range(first, last + 1), *range(2, min(first, last + 1))):
+        yield str(subnet[index])
+
+
+def _network(text: str) -> IPv4Network:
+    try:
+        return IPv4Network(text)
+    except (AddressValueError, NetmaskValueError, ValueError) as error:
+        raise ProviderError(f"{text[:64]!r} is not an IPv4 network: {error}.") from error
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,51 @@
+"""The control groups of a container: ended and removed where LXC leaves them behind.
+
+LXC 5 leaves `lxc.monitor.<name>` on cgroup v1, and after a killed monitor also the container's own group
+with its processes; the next start would then silently use another group, without the limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+SECONDS = 10.0
+POLL = 0.02
+
+
+def groups(name: str) -> list[Path]:
+    """The top groups of a container in every hierarchy."""
+    kinds = (f"lxc.payload.{name}", f"lxc.monitor.{name}")
+    hierarchies = (ROOT, *ROOT.glob("*/"))
+    return [path for folder in hierarchies for kind in kinds if (path := folder / kind).is_dir()]
+
+
+async def clear(name: str) -> None:
+    """End what still runs in a container's groups and remove them. Only for a container that is stopped."""
+    deadline = time.monotonic() + SECONDS
+    while (found := groups(name)) and time.monotonic() < deadline:
+        for group in found:
+            for folder in _deepest_first(group):
+                _kill(folder)
+                with suppress(OSError):
+                    folder.rmdir()
+        if groups(name):
+            await asyncio.sleep(POLL)
+
+
+def _deepest_first(group: Path) -> Iterator[Path]:
+    for folder, _, _ in os.walk(group, topdown=False):
+        yield Path(folder)
+
+
+def _kill(folder: Path) -> None:
+    with suppress(OSError, ValueError):
+        for line in (folder / "cgroup.procs").read_text().split():
+            if int(line) > 0:
+                os.kill(int(line), signal.SIGKILL)

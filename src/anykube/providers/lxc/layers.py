@@ -1,0 +1,66 @@
+"""How a shared read-only layer comes into being: once, by one process, complete or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from anykube.errors import ProviderError
+from anykube.providers.lxc.layout import remove_tree
+
+POLL = 0.2
+
+
+@asynccontextmanager
+async def building(final: Path, seconds: float) -> AsyncIterator[tuple[Path, int] | None]:
+    """The folder to build a layer in and its lock's file descriptor, or None if the layer exists.
+
+    The folder is renamed to its final name at the end. A child that inherits the descriptor keeps the lock
+    even when anykube is killed, so that nobody builds in a folder in which a child still writes.
+    """
+    if _made(final):
+        yield None
+        return
+    final.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(final.parent / f".{final.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        await _acquire(lock, final, seconds)
+        if _made(final):
+            yield None
+            return
+        temporary = final.parent / f".{final.name}.new"
+        await asyncio.to_thread(remove_tree, temporary)
+        temporary.mkdir()
+        try:
+            yield temporary, lock
+        except BaseException:
+            await asyncio.to_thread(remove_tree, temporary)
+            raise
+        temporary.rename(final)
+    finally:
+        os.close(lock)
+
+
+def _made(final: Path) -> bool:
+    return final.is_dir()
+
+
+async def _acquire(lock: int, final: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise ProviderError(
+                    f"Another process has been making {final.name} for more than {seconds:g} s.",
+                    remedy="wait for it, or end it",
+                ) from None
+            await asyncio.sleep(POLL)
+        else:
+            return
