@@ -1,8 +1,7 @@
-"""All facts of a host in one command: the script that asks, and the parser of its answer, side by side.
+"""All facts of a host in one command: how it is asked (text in probe_script.py), and how its answer is read.
 
-observe/hosts.py sends `script(...)` and gives what comes back to `parse`. The script needs a POSIX shell and
-coreutils; a tool that is missing makes its fact unknown. It changes nothing on the host but the stamps (see
-content/paths.py): a large file is hashed once, and again only when its size, mtime or ctime changes.
+observe/hosts.py sends `script(...)` and gives what comes back to `parse`. Nothing on the host changes but the
+stamps (see content/paths.py): a large file is hashed once, and again when its size, mtime or ctime differs.
 """
 
 from __future__ import annotations
@@ -12,15 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from anykube.errors import AnswerError
 from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, SystemFacts, UnitFacts
+from anykube.facts.probe_script import DISKS, STAMP_SHELL, TEXT
 
-LEDGER = "/var/lib/anykube/ledger"
-OWNER = "/var/lib/anykube/owner"
-STAMPS = "/var/lib/anykube/stamps"
-STAMP_THRESHOLD = 1024 * 1024
-INPUTS = "/run/anykube/inputs"
-"""The same as in content/paths.py, which this room must not import; a test keeps them equal."""
+__all__ = ["PATH", "STAMP_SHELL", "UNIT", "parse", "script"]
 
-DISKS = ("/", "/var/lib/etcd", "/var/lib/containerd", "/var/lib/kubelet")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 ANSWER_LIMIT = 4 * 1024 * 1024
@@ -29,139 +23,7 @@ PATH = re.compile(r"/[^\x00-\x1f\x7f\\\ufffd]{0,4095}(?<!\s)")
 UNIT = re.compile(r"[A-Za-z0-9:_.@-]{1,200}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WORD = re.compile(r"[A-Za-z0-9._:+~-]{1,255}")
-
-STAMP_SHELL = r"""
-stamp_of() {
-    rest=${1#/}
-    stamp=%
-    while :; do case $rest in */*) stamp="$stamp${rest%%/*}%"; rest=${rest#*/} ;; *) break ;; esac; done
-    stamp="$STAMPS/$stamp$rest"
-}
-write_stamp() {
-    stamp_of "$1"
-    mkdir -p "$STAMPS" && printf '%s %s\n' "$2" "$3" >"$stamp.new" && mv -f "$stamp.new" "$stamp"
-}
-"""
-"""Shell functions, shared with execute/node.py: where the stamp of a path is, and how it is written."""
-
-_SCRIPT = (
-    r"""
-export LC_ALL=C TZ=UTC PATH=/usr/sbin:/usr/bin:/sbin:/bin
-umask 077
-say() { [ -z "$2" ] || printf '%s %s\n' "$1" "$2"; }
-first_line() { line=; [ ! -r "$2" ] || IFS= read -r line <"$2"; say "$1" "$line"; }
-noted() { [ ! -r "$LEDGER" ] || while IFS= read -r line; do
-    case $line in "$1 "*) printf '%s\n' "${line#"$1 "}" ;; esac; done <"$LEDGER"; }
-in_system() {
-    [ ! -r /etc/os-release ] || while IFS='=' read -r key value; do
-        case $key in ID) say os "$value" ;; VERSION_ID) say os-version "$value" ;; esac
-    done </etc/os-release
-    say uname "$(uname -n -r -m)"
-    first_line machine-id /etc/machine-id
-    first_line boot-id /proc/sys/kernel/random/boot_id
-    say systemd "$(systemctl --version 2>/dev/null)"
-    contained=
-    [ ! -r /run/systemd/container ] || IFS= read -r contained </run/systemd/container
-    [ -n "$contained" ] || contained=$(systemd-detect-virt -c 2>/dev/null)
-    say container "$contained"
-    if [ -e /sys/fs/cgroup/cgroup.controllers ]; then say cgroup 2
-    elif [ -d /sys/fs/cgroup ]; then say cgroup 1; fi
-    [ ! -r /proc/1/status ] || while read -r key value; do
-        case $key in CapBnd:) say capabilities "$value" ;; esac
-    done </proc/1/status
-    say cpus "$(nproc 2>/dev/null)"
-    [ ! -r /proc/meminfo ] || while read -r key value unit; do
-        case $key in MemTotal:) say memory "$value" ;; SwapTotal:) say swap "$value" ;; esac
-    done </proc/meminfo
-    say clock "$(date +%s.%N)"
-    device=
-    [ ! -r /proc/net/route ] || while read -r name target rest; do
-        case $target in 00000000) device=$name; break ;; esac
-    done </proc/net/route
-    [ -n "$device" ] || device=$(ip -6 route show default 2>/dev/null |
-        awk '{ for (i = 1; i < NF; i++) if ($i == "dev") { print $(i + 1); exit } }')
-    [ -z "$device" ] || first_line mtu "/sys/class/net/$device/mtu"
-    ip -o addr show scope global 2>/dev/null | while read -r number name family address rest; do
-        case $family in inet | inet6) say address "${address%%/*}" ;; esac
-    done
-    free_space
-}
-free_space() {
-    set --
-    for disk in $DISKS; do
-        while [ ! -d "$disk" ]; do disk=${disk%/*}; disk=${disk:-/}; done
-        set -- "$@" "$disk"
-    done
-    stat -f -c 'free %a %S' "$@" 2>/dev/null
-}
-in_files() {
-    pending=
-    stats=$({ printf '%s\n' "$1"; noted file; } | sort -u | tr '\n' '\0' |
-        xargs -0 -r stat -c '%f %a %U:%G %s %y %z %n' 2>/dev/null)
-    while read -r type mode owner size mday mtime mzone cday ctime czone path; do
-        [ -n "$path" ] || continue
-        printf 'stat %s %s %s %s\n' "$type" "$mode" "$owner" "$path"
-        case $type in 8???) ;; *) continue ;; esac
-        if [ "$size" -lt "$THRESHOLD" ]; then pending="$pending$path$newline"
-        else large_file "$path" "$size:${mday}T$mtime:${cday}T$ctime"; fi
-    done <<STATS
-$stats
-STATS
-    printf '%s' "$pending" | tr '\n' '\0' | xargs -0 -r sha256sum 2>/dev/null |
-        while read -r hash path; do printf 'hash %s %s\n' "$hash" "$path"; done
-}
-large_file() {
-    known= hash=
-    stamp_of "$1"
-    [ ! -r "$stamp" ] || read -r known hash <"$stamp"
-    if [ "$known" != "$2" ] || [ ${#hash} -ne 64 ]; then
-        hash=$(sha256sum "$1" 2>/dev/null) || return
-        hash=${hash%% *}
-        write_stamp "$1" "$2" "$hash" 2>/dev/null
-    fi
-    printf 'hash %s %s\n' "$hash" "$1"
-}
-in_units() {
-    units=$({ printf '%s\n' "$1"; noted unit; } | sort -u)
-    set -f
-    IFS=$newline
-    set -- $units
-    unset IFS
-    set +f
-    [ $# -gt 0 ] || return 0
-    printf 'asked %s\n' "$@"
-    systemctl show -p LoadState -p ActiveState -p UnitFileState -p NeedDaemonReload -- "$@" 2>/dev/null
-}
-in_inputs() {
-    for file in "$INPUTS"/*; do
-        [ ! -r "$file" ] || while read -r hash path; do
-            printf 'input %s %s %s\n' "${file##*/}" "$hash" "$path"
-        done <"$file"
-    done
-}
-in_ledger() {
-    first_line owner "$OWNER"
-    [ ! -r "$LEDGER" ] || while IFS= read -r line; do say noted "$line"; done <"$LEDGER"
-}
-newline='
-'
-"""
-    + STAMP_SHELL
-    + r"""
-echo '@anykube-probe'
-echo '@system'; in_system
-echo '@files'; in_files "$1"
-echo '@units'; in_units "$2"
-echo '@inputs'; in_inputs
-echo '@ledger'; in_ledger
-echo '@end'
-"""
-)
 _SECTIONS = ("@system", "@files", "@units", "@inputs", "@ledger", "@end")
-_HEAD = (
-    f"LEDGER={LEDGER} OWNER={OWNER} STAMPS={STAMPS} THRESHOLD={STAMP_THRESHOLD} INPUTS={INPUTS}\n"
-    f"DISKS='{' '.join(DISKS)}'\n"
-)
 
 
 def script(paths: Sequence[str], units: Sequence[str]) -> list[str]:
@@ -172,7 +34,7 @@ def script(paths: Sequence[str], units: Sequence[str]) -> list[str]:
     for unit in units:
         if not UNIT.fullmatch(unit):
             raise ValueError(f"not the name of a unit: {unit!r}")
-    return ["sh", "-c", _HEAD + _SCRIPT, "anykube-probe", "\n".join(paths), "\n".join(units)]
+    return ["sh", "-c", TEXT, "anykube-probe", "\n".join(paths), "\n".join(units)]
 
 
 def parse(name: str, text: str) -> HostFacts:
@@ -266,8 +128,9 @@ def _system(lines: Sequence[str]) -> SystemFacts:
     )
 
 
-_SYSTEM_KEYS = frozenset(
-    "os os-version uname machine-id boot-id container cgroup capabilities cpus memory swap clock mtu".split()
+_SYSTEM_KEYS = (
+    *("os", "os-version", "uname", "machine-id", "boot-id", "container", "cgroup", "capabilities"),
+    *("cpus", "memory", "swap", "clock", "mtu"),
 )
 
 
@@ -309,12 +172,14 @@ def _free(lines: Sequence[str]) -> Mapping[str, int]:
 
 
 def _files(lines: Iterable[str]) -> Mapping[str, FileFacts]:
-    """Regular files with their hash. What is something else has its kind as mode: it differs from any file."""
+    """Regular files with their hash. Anything else has its kind as mode, so that it differs from a file."""
     found: dict[str, tuple[str, str]] = {}
     hashes: dict[str, str] = {}
     for line in lines:
         match line.split(" ", 4):
-            case ["stat", kind, mode, owner, path] if PATH.fullmatch(path) and re.fullmatch("[0-7]{1,4}", mode):
+            case ["stat", kind, mode, owner, path] if PATH.fullmatch(path) and re.fullmatch(
+                "[0-7]{1,4}", mode
+            ):
                 found[path] = (_mode(kind, mode), owner)
             case ["hash", sha256, *rest] if SHA256.fullmatch(sha256) and " ".join(rest) in found:
                 hashes[" ".join(rest)] = sha256
@@ -352,9 +217,7 @@ def _units(lines: Iterable[str], inputs: Iterable[str]) -> Mapping[str, UnitFact
     if len(answered) != len(asked):
         raise _NotUnderstood(f"{len(asked)} units were asked for, {len(answered)} answered")
     recorded = _inputs(inputs)
-    return {
-        unit: _unit(block, recorded.get(unit, {})) for unit, block in zip(asked, answered, strict=True)
-    }
+    return {unit: _unit(block, recorded.get(unit, {})) for unit, block in zip(asked, answered, strict=True)}
 
 
 def _unit(block: Mapping[str, str], inputs: Mapping[str, str]) -> UnitFacts:

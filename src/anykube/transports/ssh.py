@@ -183,7 +183,7 @@ class SSHTransport:
         client = _client(pinned)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return await ssh.connect(
+                connection: asyncssh.SSHClientConnection = await ssh.connect(
                     self._endpoint.address,
                     self._endpoint.port,
                     username=self._endpoint.user,
@@ -199,6 +199,7 @@ class SSHTransport:
                     keepalive_interval=KEEPALIVE_SECONDS,
                     keepalive_count_max=KEEPALIVE_MISSES,
                 )
+                return connection
         except ssh.HostKeyNotVerifiable as error:
             raise self._impostor(client.shown, pinned) from error
         except TimeoutError as error:

@@ -1,0 +1,102 @@
+"""Our hand on one node: what handlers.py calls to change it. One round trip per call.
+
+Each call carries the lineage of the cluster and the epoch of the run. A node that belongs to another
+cluster, or that has seen a newer run, refuses (FencedError); so a run that was thought dead cannot interfere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from anykube.content.model import File, Source
+from anykube.content.paths import CONTAINERD, ETCD, KUBELET
+from anykube.errors import CommandError, FencedError
+from anykube.execute import node_scripts
+from anykube.execute.archive import pack, require_plain, stream
+from anykube.facts.probe import UNIT
+from anykube.transports.base import Result, Transport
+from anykube.transports.exchange import Input
+
+Resolve = Callable[[Source], tuple[bytes | Path, str]]
+"""The bytes of a source, or the local file that holds them, and their sha256."""
+
+UNIT_DATA = {
+    "etcd.service": (ETCD,),
+    "containerd.service": (CONTAINERD, "/run/containerd"),
+    "kubelet.service": (KUBELET, "/var/log/pods", "/var/log/containers", "/run/flannel"),
+    "kube-proxy.service": ("/var/lib/kube-proxy",),
+    "kube-apiserver.service": ("/var/log/kubernetes",),
+}
+"""Where units keep what they make: `clean` empties these folders if they are ours."""
+
+BASE_SECONDS = 60.0
+UNIT_SECONDS = 330.0
+"""Longer than systemd's own limit for a start (content/unit.py), so that systemd tells what is wrong."""
+BYTES_PER_SECOND = 1_000_000
+"""A link slower than this is not waited for."""
+
+
+class NodeHand:
+    """Changes one node over its transport."""
+
+    def __init__(self, transport: Transport, lineage: str, epoch: int, resolve: Resolve) -> None:
+        self._transport = transport
+        self._lineage = lineage
+        self._epoch = epoch
+        self._resolve = resolve
+
+    async def put(self, files: Sequence[File], directories: Sequence[tuple[str, str, str]] = ()) -> None:
+        """Make directories (mode, owner, path) and place files: verified all together, then renamed."""
+        parcels = [pack(file, *self._resolve(file.source)) for file in files]
+        for _, _, path in directories:
+            require_plain(path)
+        seconds = BASE_SECONDS + sum(parcel.size for parcel in parcels) / BYTES_PER_SECOND
+        await self._run(
+            f"placing {len(files)} files", node_scripts.PUT, (), stream(parcels, directories), seconds
+        )
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        """Remove files that the ledger lists; others are not ours and stay."""
+        for path in paths:
+            require_plain(path)
+        lines = "".join(f"{path}\n" for path in [*paths, "end"]).encode()
+        await self._run(f"removing {len(paths)} files", node_scripts.REMOVE, (), lines, BASE_SECONDS)
+
+    async def set_unit(self, unit: str, state: str) -> None:
+        """Bring a unit to 'started' (and enabled), 'restarted' or 'absent'.
+
+        A failure carries the unit's status and the end of its journal as evidence.
+        """
+        if not UNIT.fullmatch(unit) or state not in ("started", "restarted", "absent"):
+            raise ValueError(f"not a unit and a state: {unit!r}, {state!r}")
+        arguments = (unit, state, *UNIT_DATA.get(unit, ()))
+        await self._run(f"{unit} {state}", node_scripts.SET_UNIT, arguments, None, UNIT_SECONDS)
+
+    async def clean(self) -> None:
+        """Remove everything the ledger lists and what those things made; the ledger itself last."""
+        data = tuple(folder for folders in UNIT_DATA.values() for folder in folders)
+        await self._run("cleaning the node", node_scripts.CLEAN, data, None, UNIT_SECONDS)
+
+    async def _run(
+        self, what: str, script: str, arguments: Sequence[str], stdin: Input, seconds: float
+    ) -> None:
+        argv = ["sh", "-c", script, "anykube", self._lineage, str(self._epoch), *arguments]
+        result = await self._transport.run(argv, stdin=stdin, seconds=seconds)
+        if result.status == node_scripts.FENCED and node_scripts.FENCED_WORD in result.stderr:
+            raise self._fenced(result)
+        if result.status:
+            raise CommandError(self._transport.name, what, result.status, result.stderr)
+
+    def _fenced(self, result: Result) -> FencedError:
+        _, _, why = result.stderr.partition(node_scripts.FENCED_WORD)
+        other = why.strip().startswith("other lineage")
+        return FencedError(
+            f"{self._transport.name} belongs to another cluster."
+            if other
+            else f"{self._transport.name} has been changed by a newer run; this one is out of date.",
+            evidence=[f"on the node: {why.strip()[:200]}", f"this run: {self._lineage} {self._epoch}"],
+            remedy="Use another machine, or reset that one with the cluster it belongs to."
+            if other
+            else "Let the newer run finish, then: anykube apply",
+        )
