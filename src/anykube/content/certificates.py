@@ -39,9 +39,6 @@ def secret_requests(cluster: Cluster) -> tuple[SecretRequest, ...]:
     requests = [SecretRequest("service-account", "key-pair")]
     if cluster.spec.security.encryption_at_rest:
         requests.append(SecretRequest("encryption-config", "encryption-config"))
-    # Machines that exist already are reached with the user's own key.
-    if cluster.spec.machines.provider.machines is None:
-        requests.append(SecretRequest("ssh", "ssh-key"))
     return tuple(requests)
 
 

@@ -7,7 +7,7 @@ from anykube.content.files import BINARY_MODE
 from anykube.content.model import Component, File, Text
 from anykube.content.paths import INPUTS, LIBRARY, STAMPS
 from anykube.content.unit import RECORD_INPUTS, Service
-from anykube.facts.probe import STAMP_SHELL
+from anykube.facts.probe_script import STAMP_SHELL
 
 NAME = "system"
 SERVICE = "anykube-system.service"
