@@ -20,7 +20,7 @@ def command(
     import sys
 
     from anykube.cli.target import target
-    from anykube.workflow import run_on
+    from anykube.access import run_on
 
     result = asyncio.run(run_on(target(file, cluster).cluster, node, arguments))
     sys.stdout.write(result.stdout)

@@ -12,11 +12,11 @@ from anykube.cli.options import File, Name
 def command(
     file: File = None,
     cluster: Name = None,
-    path: Annotated[bool, typer.Option("--path", help="Write it to a file (0600) and print its path.")] = False,
+    path: Annotated[bool, typer.Option("--path", help="Write it to a file and print its path.")] = False,
 ) -> None:
     """Print the administrator's kubeconfig: export KUBECONFIG=$(anykube kubeconfig -c NAME --path)."""
     from anykube.cli.target import target
-    from anykube.workflow import admin_kubeconfig, write_kubeconfig
+    from anykube.access import admin_kubeconfig, write_kubeconfig
 
     found = target(file, cluster).cluster
     if path:

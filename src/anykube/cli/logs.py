@@ -11,7 +11,7 @@ from anykube.cli.options import File, Name
 
 def command(
     node: Annotated[str, typer.Argument(help="Name of the node.")],
-    unit: Annotated[str | None, typer.Argument(help="A component, such as kubelet; all of them if absent.")] = None,
+    unit: Annotated[str | None, typer.Argument(help="A component, such as kubelet; else all.")] = None,
     file: File = None,
     cluster: Name = None,
     lines: Annotated[int, typer.Option("-n", "--lines", min=1, max=100_000, help="Newest lines.")] = 100,
@@ -21,7 +21,7 @@ def command(
     import asyncio
 
     from anykube.cli.target import target
-    from anykube.workflow import journal_of
+    from anykube.access import journal_of
 
     async def show() -> None:
         async for line in journal_of(target(file, cluster).cluster, node, unit, lines=lines, follow=follow):

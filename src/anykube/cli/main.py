@@ -1,6 +1,7 @@
 """The `anykube` command: gathers the commands, turns errors into messages and exit statuses.
 
-0 done, 1 error, 2 changes pending (plan --detailed-exitcode), 3 partly done, 4 locked, 64 usage, 130 interrupted.
+Exit statuses: 0 done, 1 error, 2 changes pending (plan --detailed-exitcode), 3 partly done, 4 locked,
+64 usage, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -21,10 +21,13 @@ class Output(StrEnum):
 
 File = Annotated[
     Path | None,
-    typer.Option("-f", "--file", help="Cluster object; '-' reads standard input.", show_default="cluster.yaml"),
+    typer.Option(
+        "-f", "--file", help="Cluster object; '-' reads standard input.", show_default="cluster.yaml"
+    ),
 ]
 Name = Annotated[
-    str | None, typer.Option("-c", "--cluster", help="A cluster that is known here.", envvar="ANYKUBE_CLUSTER")
+    str | None,
+    typer.Option("-c", "--cluster", help="A cluster that is known here.", envvar="ANYKUBE_CLUSTER"),
 ]
 Format = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]

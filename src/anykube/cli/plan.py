@@ -28,13 +28,14 @@ def command(
     from anykube.cli.printing import document, message
     from anykube.cli.target import target
     from anykube.plan.render import lines
-    from anykube.state.planfile import encode, save
+    from anykube.state.codec import encode
+    from anykube.state.planfile import SavedPlan, save_plan
     from anykube.workflow import plan
 
     found = target(file, cluster)
     made = asyncio.run(plan(found.cluster))
     if out:
-        save(out, made)
+        save_plan(out, SavedPlan(made, found.text, found.source))
         message(f"Saved. Run it with: anykube apply {out}")
     if output in (Output.JSON, Output.YAML):
         document("Plan", {"plan": encode(made)}, output)

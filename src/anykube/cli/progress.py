@@ -21,6 +21,9 @@ HEARTBEAT = 15.0
 MOST_ROWS = 20
 """Targets shown one by one; beyond that only their number is shown."""
 
+LASTING = (events.PhaseDone, events.StepFailed, events.StepRetried, events.Stopping)
+"""Events that leave a line on a live terminal."""
+
 
 class Progress(Protocol):
     """Consumes events. `tick` is called a few times per second, `close` at the end."""
@@ -164,9 +167,7 @@ class LiveTable:
 
     def __call__(self, event: events.Event) -> None:
         self._board.take(event)
-        if isinstance(event, events.PhaseDone | events.StepFailed | events.StepRetried | events.Stopping) and (
-            line := line_for(event)
-        ):
+        if isinstance(event, LASTING) and (line := line_for(event)):
             self._console.print(line, markup=False)
         self.tick()
 

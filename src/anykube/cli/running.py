@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from anykube.cli.options import Output
 from anykube.cli.printing import confirm, message
 from anykube.cli.progress import Progress, progress
+from anykube.errors import UsageError
 
 if TYPE_CHECKING:
     from anykube.execute.engine import StopFlag
@@ -23,15 +24,13 @@ TICK = 0.25
 def run_apply(
     plan_file: Path | None, file: Path | None, name: str | None, output: Output, *, yes: bool
 ) -> int:
-    """anykube apply: with a saved plan, the object in it is not needed, its cluster's record is used."""
-    from anykube.cli.target import target
-    from anykube.state.planfile import load
+    """anykube apply. A saved plan carries its object, so it needs neither -f nor -c."""
+    from anykube.cli.target import saved_target, target
     from anykube.workflow import apply
 
-    saved = load(plan_file) if plan_file else None
-    if saved and not (file or name):
-        file, name = _where(saved.cluster)
-    found = target(file, name)
+    if plan_file and (file or name):
+        raise UsageError("A saved plan names its cluster itself.", remedy="leave -f and -c away")
+    found, saved = saved_target(plan_file) if plan_file else (target(file, name), None)
 
     async def work(stop: StopFlag, show: Progress) -> Report:
         return await apply(
@@ -64,18 +63,9 @@ def run_destroy(file: Path | None, name: str | None, output: Output, *, yes: boo
 
     report = _run(work, output)
     if output is not Output.JSON:
-        message(f"{found.cluster.name}: nothing was there." if report.unchanged else f"{found.cluster.name} is gone.")
+        gone = "nothing was there." if report.unchanged else "is gone." if report.approved else "was kept."
+        message(f"{found.cluster.name} {gone}")
     return 0
-
-
-def _where(cluster: str) -> tuple[Path | None, str | None]:
-    from anykube.cli.target import DEFAULT_FILE
-    from anykube.paths import state_dir
-    from anykube.state.clusters import clusters
-
-    if DEFAULT_FILE.exists():
-        return DEFAULT_FILE, None
-    return None, cluster if cluster in clusters(state_dir()) else None
 
 
 def _approval(question: str, show: Progress, output: Output, *, yes: bool) -> Callable[[Plan], bool]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from anykube.errors import UsageError
 
 if TYPE_CHECKING:
+    from anykube.plan.model import Plan
     from anykube.spec.model import Cluster
 
 DEFAULT_FILE = Path("cluster.yaml")
@@ -32,6 +33,15 @@ def target(file: Path | None, name: str | None) -> Target:
     if file is None and not DEFAULT_FILE.exists():
         raise UsageError("There is no cluster.yaml here.", remedy=_hint())
     return _from_file(file or DEFAULT_FILE)
+
+
+def saved_target(path: Path) -> tuple[Target, Plan]:
+    """The object that a saved plan was made from, and the plan."""
+    from anykube.spec.load import load
+    from anykube.state.planfile import load_plan
+
+    saved = load_plan(path)
+    return Target(load(saved.object, str(path)), saved.object, saved.source), saved.plan
 
 
 def _from_file(path: Path) -> Target:

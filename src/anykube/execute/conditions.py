@@ -8,31 +8,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
-from anykube.errors import AnykubeError, HostKeyError, TransportError, WaitError
+from anykube.errors import AnykubeError, HostKeyError, WaitError
+from anykube.kube.client import KubeClient
 from anykube.transports.base import Transport
 
 INTERVAL = 0.1
 """Seconds between two looks."""
 
 Condition = Callable[[], Awaitable[str]]
-
-
-class ReadyApi(Protocol):
-    """What conditions ask of the Kubernetes API."""
-
-    async def ready(self) -> bool:
-        """Whether /readyz answers 200."""
-        ...
-
-    async def node_ready(self, name: str) -> str:
-        """'' if the Node is Ready, else what it says of itself."""
-        ...
-
-    async def workload_ready(self, reference: str) -> str:
-        """'' if all wanted pods are ready, else how many are."""
-        ...
 
 
 async def wait_for(name: str, condition: Condition, seconds: float, *, remedy: str) -> None:
@@ -42,7 +26,9 @@ async def wait_for(name: str, condition: Condition, seconds: float, *, remedy: s
     while True:
         try:
             seen = await condition()
-        except TransportError as error:
+        except AnykubeError as error:
+            if not error.retryable:
+                raise
             seen = error.brief
         if not seen:
             return
@@ -66,20 +52,32 @@ def ssh_answers(transport: Transport) -> Condition:
     return look
 
 
-def api_ready(api: ReadyApi) -> Condition:
+def api_ready(api: KubeClient) -> Condition:
     """The API server says that it is ready."""
+    return api.readiness
+
+
+def node_ready(api: KubeClient, name: str) -> Condition:
+    """A Node is registered and Ready."""
 
     async def look() -> str:
-        return "" if await api.ready() else "/readyz does not answer 200"
+        node = await api.node(name)
+        if node is None:
+            return "its kubelet has not registered it"
+        return "" if node.ready else node.reason or "it is not Ready"
 
     return look
 
 
-def node_ready(api: ReadyApi, name: str) -> Condition:
-    """A Node is Ready."""
-    return lambda: api.node_ready(name)
-
-
-def workload_ready(api: ReadyApi, reference: str) -> Condition:
+def workload_ready(api: KubeClient, reference: str) -> Condition:
     """All pods that a Deployment or DaemonSet wants are ready."""
-    return lambda: api.workload_ready(reference)
+
+    async def look() -> str:
+        workload = await api.workload(reference)
+        if workload is None:
+            return "it does not exist"
+        if workload.ready >= workload.wanted:
+            return ""
+        return f"{workload.ready} of {workload.wanted} pods are ready"
+
+    return look

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from anykube.addons.catalog import objects, workloads
@@ -16,23 +17,28 @@ from anykube.spec.nodes import Node
 WORKLOAD_SECONDS = 180.0
 NODE_SECONDS = 120.0
 SHOWN_DIFFERENCES = 3
+NODE_LABELS = "nodes"
+"""The addon that labels Node objects: a kubelet must have registered its Node before."""
 
 
 def plan_addons(
     cluster: Cluster, nodes: Sequence[Node], endpoint: str, facts: KubernetesFacts
 ) -> tuple[Step, ...]:
     """Apply what differs per addon, remove what we applied earlier and is not wanted, then wait."""
-    wanted = objects(cluster, nodes, endpoint)
+    wanted = dict(objects(cluster, nodes, endpoint))
+    labels = wanted.pop(NODE_LABELS, ())
     applies = tuple(_apply(addon, parts, facts) for addon, parts in wanted.items())
     names = {reference(part) for parts in wanted.values() for part in parts}
     prune = _prune(sorted(facts.inventory - names), tuple(step.id for step in applies))
     needs = tuple(step.id for step in (*applies, prune))
     kubelets = tuple(node.name for node in nodes if node.kubelet)
+    ready = _nodes_ready(kubelets, facts, needs)
     return (
         *applies,
         prune,
         *(_workload(name, facts, applies, needs) for name in workloads(cluster)),
-        _nodes_ready(kubelets, facts, needs),
+        ready,
+        replace(_apply(NODE_LABELS, labels, facts), needs=(ready.id,)),
     )
 
 

@@ -16,7 +16,7 @@ from anykube.content.paths import install_path
 from anykube.facts.cluster import Facts
 from anykube.facts.host import FileFacts, HostFacts, Unreachable
 from anykube.plan.certificates import STEP as CERTIFICATES
-from anykube.plan.effects import Effect, PutFiles, SetUnit, WaitFor
+from anykube.plan.effects import Effect, PutFiles, RemovePaths, SetUnit, WaitFor
 from anykube.plan.model import CLUSTER, Change, Phase, Step
 
 API_READY = f"{CLUSTER}/api-ready"
@@ -44,7 +44,7 @@ def fresh_host(name: str, facts: Facts, baked: Sequence[str]) -> HostFacts | Non
         for artifact in baked
         for mode in ("644" if artifact.startswith("image-") else "755",)
     }
-    return HostFacts(name, replace(facts.fresh, hostname=name), files)
+    return HostFacts(name, replace(facts.fresh, hostname=name, machine_id=""), files)
 
 
 def plan_nodes(
@@ -99,8 +99,28 @@ class _NodePlanner:
         """One step per component, in install order."""
         wanted = components(self._context)
         self._files = {file.path: file for component in wanted for file in component.files}
+        units = {component.unit.name for component in wanted if component.unit}
         for component in wanted:
             yield self._step(component)
+        yield self._leftovers(units, tuple(f"{self._name}/{component.name}" for component in wanted))
+
+    def _leftovers(self, wanted_units: set[str], needs: tuple[str, ...]) -> Step:
+        """What anykube put here earlier and the object does not ask for any more."""
+        ledger = self._host.ledger
+        units = sorted(ledger.units - wanted_units)
+        paths = sorted(path for path in ledger.paths & self._host.files.keys() if path not in self._files)
+        reason = "put here earlier, not wanted any more" if units or paths else "nothing left over"
+        changes = (
+            *(Change("delete", "unit", unit, reason) for unit in units),
+            *(Change("delete", "file", path, reason) for path in paths),
+        )
+        effects: list[Effect] = [SetUnit(self._name, unit, "absent") for unit in units]
+        if paths:
+            effects.append(RemovePaths(self._name, tuple(paths)))
+        return Step(
+            f"{self._name}/leftovers", Phase.BOOTSTRAP, self._name, "leftovers", reason, changes,
+            tuple(effects), needs,
+        )
 
     def _step(self, component: Component) -> Step:
         differing = {file.path: reason for file in component.files if (reason := self._file_reason(file))}

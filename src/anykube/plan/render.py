@@ -8,7 +8,7 @@ from anykube.plan.model import CLUSTER, LOCAL, Change, PhasePlan, Plan, Step
 
 SIGNS = {"create": "+", "delete": "-", "wait": ".", "update": "~", "start": ">", "restart": "~", "apply": "~"}
 SUBJECT_WIDTH = 46
-COLLAPSE = 12
+COLLAPSE = 5
 """Changes of one kind and reason on one target from which on only their number is shown."""
 
 

@@ -1,0 +1,7 @@
+"""anykube doctor."""
+
+from __future__ import annotations
+
+
+def command() -> None:
+    """Written next."""

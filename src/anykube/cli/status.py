@@ -1,0 +1,95 @@
+"""anykube status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anykube.cli.options import File, Format, Name, Output
+
+if TYPE_CHECKING:
+    from anykube.plan.status import Status
+
+UNHEALTHY = 3
+SOON = 60
+"""Certificates that end within so many days are shown one by one."""
+
+
+def command(
+    file: File = None,
+    cluster: Name = None,
+    output: Format = Output.TABLE,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 3 unless all is well.")] = False,
+) -> int:
+    """Show nodes, components, certificates, addons and drift. Changes nothing."""
+    import asyncio
+
+    from anykube.cli.printing import document
+    from anykube.cli.target import target
+    from anykube.state.codec import encode
+    from anykube.workflow import status
+
+    found = asyncio.run(status(target(file, cluster).cluster))
+    if output in (Output.JSON, Output.YAML):
+        document("Status", {"status": encode(_plain(found)), "healthy": found.healthy}, output)
+    elif output is Output.NAME:
+        print("\n".join(node.name for node in found.nodes))
+    else:
+        _print(found, wide=output is Output.WIDE)
+    return UNHEALTHY if check and not found.healthy else 0
+
+
+def node_table(status: Status) -> None:
+    """The nodes, as a table on stdout."""
+    from anykube.cli.printing import table
+
+    header = ("NODE", "ROLE", "VERSION", "ADDRESS", "STATE")
+    table(
+        header,
+        [
+            (node.name, ",".join(node.roles), node.version or "-", node.address, node.state)
+            for node in status.nodes
+        ],
+    )
+
+
+def _print(status: Status, *, wide: bool) -> None:
+    version = f", Kubernetes {status.version}" if status.version else ""
+    print(f"{status.cluster}: API {status.api}{version}\n")
+    node_table(status)
+    for node in status.nodes:
+        for unit, state in node.components.items():
+            print(f"  {node.name}: {unit} is {state}")
+    print()
+    _print_certificates(status, wide=wide)
+    for addon in status.addons:
+        print(f"addon         {addon.name}: {addon.ready} of {addon.wanted} ready")
+    if status.drift:
+        print(f"drift         {len(status.drift)} differences; anykube apply repairs them")
+        for line in status.drift if wide else status.drift[:10]:
+            print(f"  {line}")
+    else:
+        print("drift         none")
+
+
+def _print_certificates(status: Status, *, wide: bool) -> None:
+    ordered = sorted(status.certificates, key=lambda certificate: certificate.days)
+    if not ordered:
+        print("certificates  none yet")
+        return
+    first = ordered[0]
+    print(f"certificates  {len(ordered)}, the first ends in {first.days} days ({first.name})")
+    for certificate in ordered:
+        if wide or certificate.days < SOON:
+            print(f"  {certificate.name:<40} {certificate.not_after:%Y-%m-%d}  {certificate.days} days")
+
+
+def _plain(status: Status) -> Status:
+    from dataclasses import replace
+
+    certificates = tuple(
+        replace(certificate, not_after=certificate.not_after.isoformat())  # type: ignore[arg-type]
+        for certificate in status.certificates
+    )
+    return replace(status, certificates=certificates)

@@ -1,0 +1,147 @@
+"""One handler per effect. Every effect may be performed again: what is done already is found done."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from anykube.content.model import ArtifactFile, SecretPart, Source, Text
+from anykube.errors import ArtifactError, PlanError
+from anykube.events import Sink, StepProgress
+from anykube.execute import conditions
+from anykube.execute.node import NodeHand
+from anykube.pki.authority import generate, issue
+from anykube.plan import effects
+from anykube.plan.effects import Effect
+from anykube.plan.model import Step
+from anykube.ports import Ports
+
+
+class Performer:
+    """Performs the effects of steps, in their order, through the ports."""
+
+    def __init__(self, ports: Ports, emit: Sink) -> None:
+        self._ports = ports
+        self._emit = emit
+
+    async def __call__(self, step: Step) -> None:
+        """All effects of one step."""
+        for effect in step.effects:
+            await self._perform(effect, step)
+
+    async def _perform(self, effect: Effect, step: Step) -> None:
+        match effect:
+            case effects.FetchArtifacts():
+                await self._fetch(effect, step)
+            case effects.GenerateSecrets(requests):
+                await asyncio.to_thread(generate, self._ports.secrets, requests)
+            case effects.IssueCertificates(requests):
+                await asyncio.to_thread(issue, self._ports.secrets, requests, datetime.now(UTC))
+            case (
+                effects.EnsureSite()
+                | effects.CreateMachine()
+                | effects.StartMachine()
+                | effects.DeleteMachine()
+                | effects.RemoveSite()
+            ):
+                await self._ports.provider.perform(effect, self._reporter(step))
+            case effects.ForgetCluster():
+                await asyncio.to_thread(self._ports.forget)
+            case effects.ApplyObjects() | effects.DeleteObjects():
+                await self._objects(effect)
+            case effects.WaitFor():
+                await self._wait(effect)
+            case _:
+                await self._on_node(effect)
+
+    async def _on_node(self, effect: Effect) -> None:
+        match effect:
+            case effects.PutFiles(node, files, directories):
+                await self._hand(node).put(files, directories)
+            case effects.RemovePaths(node, paths):
+                await self._hand(node).remove(paths)
+            case effects.SetUnit(node, unit, state):
+                await self._hand(node).set_unit(unit, state)
+            case effects.CleanNode(node):
+                await self._hand(node).clean()
+            case _:
+                raise PlanError(f"No handler for {type(effect).__name__}; this is a defect of anykube.")
+
+    def _hand(self, node: str) -> NodeHand:
+        record = self._ports.record
+        return NodeHand(self._ports.transport(node), record.lineage, record.epoch, self._resolve)
+
+    def _resolve(self, source: Source) -> tuple[bytes | Path, str]:
+        """The bytes that a file's source names, or where they are, and their sha256."""
+        match source:
+            case Text(value):
+                content = value.encode()
+            case SecretPart(secret, part):
+                content = self._ports.secrets.part(secret, part).reveal()
+            case ArtifactFile(artifact):
+                lock = self._ports.lock_file.load()
+                if lock is None or artifact not in lock.artifacts:
+                    raise ArtifactError(f"{artifact} is not locked.", remedy="anykube artifacts get")
+                sha256 = lock.artifacts[artifact].sha256
+                return self._ports.store.path(sha256), sha256
+        return content, hashlib.sha256(content).hexdigest()
+
+    async def _fetch(self, effect: effects.FetchArtifacts, step: Step) -> None:
+        from anykube.artifacts.service import fetch
+
+        lock = await fetch(
+            effect.kubernetes,
+            effect.names,
+            arch=effect.arch,
+            source=effect.source,
+            mirror=effect.mirror,
+            store=self._ports.store,
+            lock=self._ports.lock_file.load(),
+            report=self._reporter(step),
+        )
+        self._ports.lock_file.save(lock)
+
+    async def _objects(self, effect: effects.ApplyObjects | effects.DeleteObjects) -> None:
+        kube = self._ports.kube()
+        match effect:
+            case effects.ApplyObjects(objects):
+                for thing in objects:
+                    await kube.apply(thing)
+            case effects.DeleteObjects(references):
+                for reference in references:
+                    await kube.delete(reference)
+
+    async def _wait(self, effect: effects.WaitFor) -> None:
+        condition, remedy = self._condition(effect)
+        name = f"{effect.subject} {effect.condition}".strip()
+        await conditions.wait_for(name, condition, effect.seconds, remedy=remedy)
+
+    def _condition(self, effect: effects.WaitFor) -> tuple[conditions.Condition, str]:
+        subject = effect.subject
+        match effect.condition:
+            case "ssh":
+                return conditions.ssh_answers(self._ports.transport(subject)), "anykube doctor"
+            case "api-ready":
+                return conditions.api_ready(self._ports.kube()), "anykube logs NODE kube-apiserver"
+            case "node-ready":
+                return conditions.node_ready(self._ports.kube(), subject), f"anykube logs {subject} kubelet"
+            case "workload-ready":
+                return conditions.workload_ready(self._ports.kube(), subject), "anykube status"
+            case unknown:
+                raise PlanError(f"There is no condition {unknown!r}; this is a defect of anykube.")
+
+    def _reporter(self, step: Step) -> _Reporter:
+        return _Reporter(self._emit, step.id)
+
+
+class _Reporter:
+    """Turns the progress of long work into events of its step."""
+
+    def __init__(self, emit: Sink, step: str) -> None:
+        self._emit = emit
+        self._step = step
+
+    def __call__(self, item: str, message: str, done: float | None, total: float | None, unit: str) -> None:
+        self._emit(StepProgress(self._step, item, message, done, total, unit))

@@ -1,0 +1,70 @@
+"""All facts of a cluster in one go: local stores first, then machines, then hosts and the API at once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from anykube.addons.catalog import objects, workloads
+from anykube.content.node import managed_paths, managed_units
+from anykube.facts.artifacts import ArtifactLock
+from anykube.facts.cluster import Facts
+from anykube.facts.host import HostFacts, Unreachable
+from anykube.facts.kubernetes import KubernetesFacts
+from anykube.facts.machines import MachineState, SiteFacts
+from anykube.observe.hosts import probe_hosts
+from anykube.observe.kubernetes import observe_kubernetes
+from anykube.plan.assemble import addresses, endpoint_address
+from anykube.plan.blueprint import Blueprint
+from anykube.ports import SUPER_ADMIN, Ports
+from anykube.spec.model import Cluster
+from anykube.spec.nodes import nodes
+
+
+async def observe(cluster: Cluster, ports: Ports, blueprint: Blueprint) -> Facts:
+    """A fresh snapshot: one round trip per running host, and the API if it answers."""
+    lock = ports.lock_file.load()
+    secrets = await asyncio.to_thread(ports.secrets.facts)
+    site = await ports.provider.observe()
+    hosts, kubernetes, fresh = await asyncio.gather(
+        _hosts(ports, site, blueprint), _kubernetes(cluster, ports, site, blueprint), ports.provider.fresh()
+    )
+    return Facts(
+        now=datetime.now(UTC),
+        lock=lock,
+        stored=_stored(ports, lock),
+        site=site,
+        hosts=hosts,
+        secrets=secrets,
+        kubernetes=kubernetes,
+        fresh=fresh,
+    )
+
+
+def _stored(ports: Ports, lock: ArtifactLock | None) -> frozenset[str]:
+    wanted = () if lock is None else lock.artifacts.values()
+    return frozenset(item.sha256 for item in wanted if ports.store.has(item.sha256))
+
+
+def _running(site: SiteFacts, name: str) -> bool:
+    machine = site.machines.get(name)
+    return machine is not None and machine.state is MachineState.RUNNING
+
+
+async def _hosts(
+    ports: Ports, site: SiteFacts, blueprint: Blueprint
+) -> dict[str, HostFacts | Unreachable]:
+    transports = {name: ports.transport(name) for name in blueprint.machines if _running(site, name)}
+    return dict(await probe_hosts(transports, managed_paths(), managed_units()))
+
+
+async def _kubernetes(
+    cluster: Cluster, ports: Ports, site: SiteFacts, blueprint: Blueprint
+) -> KubernetesFacts:
+    wanted = nodes(cluster)
+    heads = [node.name for node in wanted if node.control_plane]
+    if SUPER_ADMIN not in ports.secrets.names() or not any(_running(site, name) for name in heads):
+        return KubernetesFacts()
+    endpoint = endpoint_address(wanted, addresses(blueprint))
+    things = [thing for group in objects(cluster, wanted, endpoint).values() for thing in group]
+    return await observe_kubernetes(ports.kube(), things, workloads(cluster))

@@ -1,0 +1,46 @@
+"""Whether a saved plan is still the plan: the first thing that differs, in words.
+
+A phase that was planned on facts must be equal in all it would do. One that was provisional (its digests and
+reasons were not known yet) must make the same changes to the same things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from anykube.plan.model import PhasePlan, Step
+
+
+def difference(saved: PhasePlan, current: PhasePlan) -> str:
+    """'' if both would do the same, else the first difference."""
+    essence = _changes if saved.provisional else _everything
+    before = {step.id: step for step in saved.pending}
+    now = {step.id: step for step in current.pending}
+    for identity in sorted(before.keys() - now.keys()):
+        return f"{identity} is not to be done any more"
+    for identity in sorted(now.keys() - before.keys()):
+        return f"{identity} is to be done now ({now[identity].reason}), and was not in the plan"
+    for identity, step in now.items():
+        if found := _step_difference(before[identity], step, essence):
+            return f"{identity}: {found}"
+    if not saved.provisional and saved.obstacles != current.obstacles:
+        return f"what stands in the way of {current.phase} differs"
+    return ""
+
+
+def _everything(step: Step) -> Any:
+    return step
+
+
+def _changes(step: Step) -> Any:
+    return [(change.action, change.kind, change.subject) for change in step.changes]
+
+
+def _step_difference(saved: Step, current: Step, essence: Callable[[Step], Any]) -> str:
+    if essence(saved) == essence(current):
+        return ""
+    for before, now in zip(saved.changes, current.changes, strict=False):
+        if before != now:
+            return f"{now.action} {now.kind} {now.subject}: {now.reason}"
+    return "what would be done differs"

@@ -1,0 +1,34 @@
+"""What observe and execute reach the world through: one value, made by session.py, replaced whole in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from anykube.artifacts.store import Store
+from anykube.facts.record import Record
+from anykube.kube.client import KubeClient
+from anykube.pki.store import SecretStore
+from anykube.providers.base import Provider
+from anykube.state.lockfile import LockFile
+from anykube.transports.base import Transport
+
+SUPER_ADMIN = "users/super-admin"
+"""anykube's own client certificate (system:masters): it must work before any role binding exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """One cluster's doors. Functions open what they return when first used.
+
+    `record` gives lineage and epoch, with which every change of a node is fenced.
+    """
+
+    record: Record
+    provider: Provider
+    transport: Callable[[str], Transport]
+    kube: Callable[[], KubeClient]
+    secrets: SecretStore
+    store: Store
+    lock_file: LockFile
+    forget: Callable[[], None]

@@ -1,0 +1,142 @@
+"""One cluster on this machine, opened: its folders, its provider, its connections. Wiring only, no decisions.
+
+workflow.py opens a session per command. Connections are made when first used and closed together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from anykube.artifacts.store import Store
+from anykube.content.context import API_PORT
+from anykube.errors import StateError, UsageError
+from anykube.facts.record import Record
+from anykube.kube.client import KubeClient
+from anykube.paths import cache_dir, state_dir
+from anykube.pki.store import SecretStore
+from anykube.plan.assemble import endpoint_address
+from anykube.plan.blueprint import Blueprint
+from anykube.ports import SUPER_ADMIN, Ports
+from anykube.providers.base import Provider
+from anykube.providers.registry import make_provider
+from anykube.secret import Secret
+from anykube.spec.model import Cluster
+from anykube.spec.nodes import nodes
+from anykube.state.clusters import SECRETS, folder, forget
+from anykube.state.lockfile import LockFile
+from anykube.state.record import RecordStore
+from anykube.transports.base import Transport
+from anykube.transports.ssh import SSHTransport
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where things are kept: what must be kept, and what can be had again."""
+
+    state: Path = field(default_factory=state_dir)
+    cache: Path = field(default_factory=cache_dir)
+
+
+class Session:
+    """Everything that belongs to one cluster here. `record` and `blueprint` change as the run goes on."""
+
+    def __init__(self, cluster: Cluster, folders: Folders | None = None) -> None:
+        self.cluster = cluster
+        self.folders = folders or Folders()
+        self.folder = folder(self.folders.state, cluster.name)
+        self.records = RecordStore(self.folder)
+        self.secrets = SecretStore(self.folder / SECRETS)
+        self.lock_file = LockFile(self.folder)
+        self.store = Store(self.folders.cache / "artifacts")
+        self.record = self.records.load() or Record(cluster.name, lineage="")
+        self.blueprint = Blueprint(machines={})
+        self.provider: Provider = make_provider(self)
+        self._transports: dict[str, Transport] = {}
+        self._kube: KubeClient | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether this cluster has a record here."""
+        return bool(self.record.lineage)
+
+    def ports(self) -> Ports:
+        """The doors for the handlers."""
+        return Ports(
+            record=self.record,
+            provider=self.provider,
+            transport=self.transport,
+            kube=self.kube,
+            secrets=self.secrets,
+            store=self.store,
+            lock_file=self.lock_file,
+            forget=lambda: forget(self.folder),
+        )
+
+    def draw(self, taken: Sequence[str]) -> Blueprint:
+        """What the provider should have, made anew: it depends on the record and the artifact lock.
+
+        `taken` are the networks that this machine routes.
+        """
+        lock = self.lock_file.load()
+        self.blueprint = self.provider.blueprint(nodes(self.cluster), self.record, lock, taken)
+        return self.blueprint
+
+    def addresses(self) -> Mapping[str, str]:
+        """Name and address of every machine: as planned, else as recorded."""
+        planned = {name: machine.address for name, machine in self.blueprint.machines.items()}
+        return {**self.record.addresses, **planned}
+
+    def transport(self, node: str) -> Transport:
+        """The connection to a node. UsageError if the cluster has no such node."""
+        if node not in self._transports:
+            addresses = self.addresses()
+            if node not in addresses:
+                known = ", ".join(sorted(addresses)) or "none yet"
+                raise UsageError(f"{self.cluster.name} has no node {node[:60]!r}.", remedy=f"nodes: {known}")
+            endpoint = self.provider.endpoint(node, addresses[node])
+            self._transports[node] = SSHTransport(endpoint, self.ssh_key())
+        return self._transports[node]
+
+    def ssh_key(self) -> Secret:
+        """The private key for SSH: the user's for existing machines, else our own."""
+        machines = self.cluster.spec.machines.provider.machines
+        if machines is None:
+            return self.secrets.part("ssh", "key")
+        try:
+            return Secret(Path(machines.key).read_bytes())
+        except OSError as error:
+            raise StateError(
+                f"The SSH key {machines.key} cannot be read.", evidence=[str(error)], remedy="mend machines.key"
+            ) from error
+
+    def kube(self) -> KubeClient:
+        """The Kubernetes API, as anykube itself."""
+        if self._kube is None:
+            ca = self.secrets.part("ca/cluster", "certificate").reveal()
+            certificate = self.secrets.part(SUPER_ADMIN, "certificate").reveal()
+            key = self.secrets.part(SUPER_ADMIN, "key")
+            self._kube = KubeClient(self.server(), ca, certificate, key)
+        return self._kube
+
+    def server(self) -> str:
+        """The URL of the API."""
+        return f"https://{endpoint_address(nodes(self.cluster), self.addresses())}:{API_PORT}"
+
+    async def close(self) -> None:
+        """Close all connections."""
+        closing = [transport.close() for transport in self._transports.values()]
+        if self._kube is not None:
+            closing.append(self._kube.close())
+        self._transports, self._kube = {}, None
+        await asyncio.gather(*closing, return_exceptions=True)
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,251 @@
+"""The only loop: for each phase observe, plan, ask, execute, record. Everything the command line does is here.
+
+    cluster = load_file(Path("cluster.yaml"))
+    report = await apply(cluster, text=..., approve=lambda plan: True, emit=print)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from anykube.errors import AnykubeError, InterruptedRun, PartialError, StalePlanError
+from anykube.events import Event, PhaseDone, PhaseStarted, RunDone, RunStarted, Sink, nowhere
+from anykube.execute.engine import Engine, Outcome, StopFlag
+from anykube.execute.handlers import Performer
+from anykube.facts.cluster import Facts
+from anykube.observe.cluster import observe
+from anykube.observe.networks import check_addresses, routes
+from anykube.plan.assemble import plan as make_plan
+from anykube.plan.bootstrap import API_READY
+from anykube.plan.model import Phase, PhasePlan, Plan
+from anykube.plan.remove import plan_remove
+from anykube.plan.stale import difference
+from anykube.plan.status import Status
+from anykube.plan.status import status as make_status
+from anykube.session import Folders, Session
+from anykube.spec.load import load
+from anykube.spec.model import Cluster
+from anykube.state.journal import Journal, start_run
+from anykube.state.lock import ClusterLock
+from anykube.state.record import new_record
+
+PHASES = (Phase.ARTIFACTS, Phase.PROVISION, Phase.BOOTSTRAP, Phase.ADDONS)
+Approve = Callable[[Plan], bool]
+
+
+@dataclass(slots=True)
+class Report:
+    """How a run ended. `seconds` is the wall time of each phase that did something."""
+
+    plan: Plan
+    approved: bool = True
+    done: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether there was nothing to do."""
+        return self.plan.empty
+
+
+async def plan(cluster: Cluster, *, folders: Folders | None = None) -> Plan:
+    """What apply would do. Reads only; no lock."""
+    async with Session(cluster, folders) as session:
+        _check_addresses(session)
+        return await _plan(session)
+
+
+async def status(cluster: Cluster, *, folders: Folders | None = None) -> Status:
+    """How the cluster is. Reads only."""
+    async with Session(cluster, folders) as session:
+        facts = await _observe(session)
+        return make_status(cluster, facts, session.blueprint, _planned(session, facts))
+
+
+async def apply(
+    cluster: Cluster,
+    *,
+    text: str,
+    source: str = "",
+    approve: Approve,
+    saved: Plan | None = None,
+    emit: Sink = nowhere,
+    stop: StopFlag | None = None,
+    folders: Folders | None = None,
+) -> Report:
+    """Make the world as the object says. `text` and `source` are kept in the record.
+
+    LockedError, PlanError, StalePlanError before anything is touched; PartialError when some steps
+    failed; InterruptedRun when `stop` was set. In each case a second apply goes on from there.
+    """
+    async with Session(cluster, folders) as session:
+        _check_addresses(session)
+        async with ClusterLock(session.folder, f"apply {cluster.name}"):
+            session.record = session.records.load() or session.record
+            first = await _plan(session)
+            _refuse_stale(saved, first, first.phases)
+            if first.empty or not approve(first):
+                return Report(first, approved=first.empty)
+            _begin(session, text, source)
+            with start_run(session.folder, datetime.now(UTC)) as journal:
+                run = _Run(session, journal, emit, stop or StopFlag())
+                return await run.apply(first, saved)
+
+
+async def destroy(
+    cluster: Cluster,
+    *,
+    approve: Approve,
+    emit: Sink = nowhere,
+    stop: StopFlag | None = None,
+    folders: Folders | None = None,
+) -> Report:
+    """Remove all that anykube made for the cluster, the record last."""
+    async with Session(cluster, folders) as session, ClusterLock(session.folder, f"destroy {cluster.name}"):
+        session.record = session.records.load() or session.record
+        facts = await _observe(session)
+        made = plan_remove(cluster.name, facts, session.record, session.blueprint)
+        if not session.known and not facts.site.machines and not facts.site.parts:
+            session.ports().forget()
+            return Report(Plan(cluster.name, ()))
+        if not approve(made):
+            return Report(made, approved=False)
+        if session.known:
+            session.record = session.records.next_epoch()
+        run = _Run(session, None, emit, stop or StopFlag())
+        return await run.remove(made)
+
+
+class _Run:
+    """One run: its events, its journal, and what was done so far."""
+
+    def __init__(self, session: Session, journal: Journal | None, emit: Sink, stop: StopFlag) -> None:
+        self._session = session
+        self._journal = journal
+        self._listener = emit
+        self._stop = stop
+        self._started = time.monotonic()
+
+    async def apply(self, first: Plan, saved: Plan | None) -> Report:
+        """All phases. The first plan is shown to the user; each phase is planned again on what is then true."""
+        report, current, outcomes = Report(first), first, list[Outcome]()
+        self._emit(RunStarted(first.cluster, self._journal.run if self._journal else "", "apply"))
+        for phase in PHASES:
+            made = current.phase(phase)
+            if not made.pending:
+                continue
+            _refuse_stale(saved, current, (made,))
+            outcomes.append(await self._phase(made, report))
+            if self._stop.stopping or not _worth_going_on(phase, outcomes[-1]):
+                break
+            current = await _plan(self._session)
+        self._finish(report, current, outcomes, "anykube apply")
+        return report
+
+    async def remove(self, made: Plan) -> Report:
+        """The one phase of destroy."""
+        report = Report(made)
+        outcome = await self._phase(made.phase(Phase.REMOVE), report)
+        self._finish(report, made, [outcome], "anykube destroy")
+        return report
+
+    async def _phase(self, made: PhasePlan, report: Report) -> Outcome:
+        started = time.monotonic()
+        self._emit(PhaseStarted(made.phase, len(made.pending)))
+        performer = Performer(self._session.ports(), self._emit)
+        outcome = await Engine(made.steps, performer, self._emit, self._stop).run()
+        report.done += len(outcome.done)
+        report.seconds[made.phase] = time.monotonic() - started
+        if outcome.complete:
+            self._emit(PhaseDone(made.phase, report.seconds[made.phase], len(outcome.done)))
+        return outcome
+
+    def _finish(self, report: Report, current: Plan, outcomes: list[Outcome], again: str) -> None:
+        failures = {name: error for outcome in outcomes for name, error in outcome.failed.items()}
+        waiting = sum(len(outcome.not_begun) + len(outcome.blocked) for outcome in outcomes)
+        total = report.done + len(failures) + waiting
+        interrupted = self._stop.stopping and waiting > 0
+        name = "interrupted" if interrupted else "failed" if failures or current.obstacles else "done"
+        self._emit(RunDone(name, report.done, total, time.monotonic() - self._started))
+        if interrupted:
+            raise InterruptedRun(
+                f"Stopped. Nothing is half-written. {report.done} of {total} steps done.",
+                remedy=f"go on with: {again}",
+            )
+        if failures or current.obstacles:
+            raise _partial(report, failures, current, again)
+
+    def _emit(self, event: Event) -> None:
+        if self._journal is not None:
+            self._journal(event)
+        self._listener(event)
+
+
+def _worth_going_on(phase: Phase, outcome: Outcome) -> bool:
+    """A node that failed does not stop the others; without software or without an API nobody can go on."""
+    if phase is Phase.ARTIFACTS:
+        return outcome.complete
+    return API_READY not in outcome.failed and API_READY not in outcome.blocked
+
+
+async def _observe(session: Session) -> Facts:
+    blueprint = session.draw([route.network for route in routes()])
+    return await observe(session.cluster, session.ports(), blueprint)
+
+
+async def _plan(session: Session) -> Plan:
+    return _planned(session, await _observe(session))
+
+
+def _planned(session: Session, facts: Facts) -> Plan:
+    text = session.record.object
+    previous = load(text, f"record of {session.cluster.name}") if text else None
+    return make_plan(session.cluster, facts, session.record, session.blueprint, previous)
+
+
+def _begin(session: Session, text: str, source: str) -> None:
+    """Note what is about to be made true, and fence off every earlier run."""
+    blueprint = session.blueprint
+    record = session.record if session.known else session.records.save(new_record(session.cluster.name))
+    session.records.save(
+        replace(
+            record,
+            site=dict(blueprint.choices),
+            addresses={name: machine.address for name, machine in blueprint.machines.items()},
+            object=text,
+            source=source or record.source,
+        )
+    )
+    session.record = session.records.next_epoch()
+
+
+def _check_addresses(session: Session) -> None:
+    """A cluster that exists has its networks on this machine already; only a new one can conflict."""
+    if not session.known:
+        check_addresses(session.cluster)
+
+
+def _refuse_stale(saved: Plan | None, current: Plan, phases: Sequence[PhasePlan]) -> None:
+    if saved is None:
+        return
+    for phase in phases:
+        if found := difference(saved.phase(phase.phase), phase):
+            raise StalePlanError(
+                f"The world is not as it was when the plan of {current.cluster} was saved.",
+                evidence=[found],
+                remedy="look again: anykube plan --out FILE",
+            )
+
+
+def _partial(report: Report, failures: dict[str, AnykubeError], current: Plan, again: str) -> PartialError:
+    for obstacle in current.obstacles:
+        failures[obstacle.target] = AnykubeError(
+            f"{obstacle.target} {obstacle.brief}.", remedy=obstacle.remedy
+        )
+    noun = "step" if len(failures) == 1 else "steps"
+    return PartialError(
+        f"{len(failures)} {noun} failed, {report.done} are done.", failures, remedy=f"mend that, then: {again}"
+    )
