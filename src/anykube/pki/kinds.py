@@ -34,10 +34,15 @@ ENCRYPTION_CONFIG = "encryption-config"
 
 SECRETBOX_KEY_BYTES = 32
 
-_BUNDLE = re.compile(
-    rb"(-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n)"
-    rb"(-----BEGIN PRIVATE KEY-----\n[A-Za-z0-9+/=\n]+-----END PRIVATE KEY-----\n)"
-)
+
+def _pem(label: str) -> str:
+    return rf"(-----BEGIN {label}-----\n(?:[A-Za-z0-9+/]{{1,76}}={{0,2}}\n)+-----END {label}-----\n)"
+
+
+# PEM readers overlook text around a block and foreign characters in it; damage must not be overlooked.
+_BUNDLE = re.compile((_pem("CERTIFICATE") + _pem("PRIVATE KEY")).encode())
+_KEY = re.compile(_pem("PRIVATE KEY").encode())
+_SSH_KEY = re.compile(_pem("OPENSSH PRIVATE KEY").encode())
 
 
 class Damaged(ValueError):
@@ -65,11 +70,15 @@ def elliptic_key(pem: bytes) -> EllipticCurvePrivateKey:
     return key
 
 
-def _certificate(content: bytes) -> Content:
-    match = _BUNDLE.fullmatch(content)
+def _require(pattern: re.Pattern[bytes], content: bytes, what: str) -> re.Match[bytes]:
+    match = pattern.fullmatch(content)
     if match is None:
-        raise Damaged("not one certificate followed by its private key")
-    certificate_pem, key_pem = match.groups()
+        raise Damaged(f"not {what}, and nothing else")
+    return match
+
+
+def _certificate(content: bytes) -> Content:
+    certificate_pem, key_pem = _require(_BUNDLE, content, "a certificate and its private key").groups()
     certificate = x509.load_pem_x509_certificate(certificate_pem)
     if certificate.public_key() != elliptic_key(key_pem).public_key():
         raise Damaged("the private key is not that of the certificate")
@@ -77,12 +86,14 @@ def _certificate(content: bytes) -> Content:
 
 
 def _key_pair(content: bytes) -> Content:
+    _require(_KEY, content, "a private key")
     public = elliptic_key(content).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return Content({"key": Secret(content), "public": Secret(pem)})
 
 
 def _ssh_key(content: bytes) -> Content:
+    _require(_SSH_KEY, content, "a private key of OpenSSH")
     key = load_ssh_private_key(content, password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise Damaged("not an Ed25519 key")
@@ -94,7 +105,10 @@ def _encryption_config(content: bytes) -> Content:
     document = yaml.safe_load(content)
     if document["kind"] != "EncryptionConfiguration":
         raise Damaged("not an EncryptionConfiguration")
-    keys = document["resources"][0]["providers"][0]["secretbox"]["keys"]
+    secretbox, identity = document["resources"][0]["providers"]
+    if identity != {"identity": {}}:
+        raise Damaged("the provider for secrets that are not encrypted yet is missing")
+    keys = secretbox["secretbox"]["keys"]
     sizes = [len(base64.b64decode(key["secret"], validate=True)) for key in keys]
     if not sizes or any(size != SECRETBOX_KEY_BYTES for size in sizes):
         raise Damaged("a secretbox key does not have 32 bytes")

@@ -33,7 +33,7 @@ class DocumentType:
         except FileNotFoundError:
             return None
         try:
-            document = json.loads(text, object_pairs_hook=unique_keys)
+            document = json.loads(text, object_pairs_hook=unique_keys, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise self.damaged(path, str(error)) from error
         return self._content(path, document)
@@ -71,3 +71,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping) != len(pairs):
         raise ValueError("a key appears twice in one object")
     return mapping
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number in JSON")

@@ -92,11 +92,11 @@ class ClusterLock:
         return time.monotonic() + self.patience
 
     def _acquired(self) -> bool:
-        try:
-            with reported("locked", self.folder / LOCK):
+        with reported("locked", self.folder / LOCK):
+            try:
                 self._lock.acquire(timeout=0)
-        except Timeout:
-            return False
+            except Timeout:
+                return False
         return True
 
     def _check(self, deadline: float) -> None:
