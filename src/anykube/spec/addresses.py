@@ -57,7 +57,9 @@ def form(path: Path, name: str, text: str) -> Iterator[Finding]:
     try:
         network = ip_network(text, strict=False)
     except ValueError:
-        yield Finding(path, "NET-010", f"{name}: {shown(text)} is not a network", "such as 10.244.0.0/16")
+        yield Finding(
+            path, "NET-010", f"{name}: {shown(text)} is not a network", "write one such as 10.244.0.0/16"
+        )
         return
     if isinstance(network, IPv6Network):
         yield Finding(path, "NET-011", f"{name}: IPv6 is not supported yet", "use an IPv4 network")

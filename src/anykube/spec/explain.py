@@ -5,6 +5,7 @@ The words come from the JSON Schema of the model: keys that exist, choices, boun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ def explain(error: ErrorDetails, tree: Tree) -> Finding | None:
         return Finding(path, "SPEC-007", f"{dotted(path)}: must hold at most {limit} items")
     if kind == "too_short":
         return _too_few(path, at(tree, path))
-    name = "label" if key else dotted(path)
+    name = f"{dotted(path[:-1])}: a key" if key else f"{dotted(path)}:"
     return Finding(path, *_wrong_value(name, error, path), key=key)
 
 
@@ -65,18 +66,17 @@ def _missing_key(path: Path) -> Finding:
     key = str(path[-1])
     where = dotted(path[:-1]) or "the object"
     example = example_of(path)
-    hint = f"for example {key}: {example}" if example else str(schema_at(path).get("description", ""))
-    return Finding(path[:-1], "SPEC-005", f"{where} needs the key '{key}'", _first_line(hint), key=True)
+    hint = f"for example {key}: {example}" if example else ""
+    return Finding(path[:-1], "SPEC-005", f"{where} needs the key '{key}'", hint, key=True)
 
 
 def _wrong_kind(path: Path, wanted: str, error: ErrorDetails, node: Tree | None) -> Finding:
     name = dotted(path)
     if isinstance(node, Scalar):
         if node.value is None:
-            hint = "write {} for the defaults, or leave the key out" if "mapping" in wanted else ""
-            return Finding(path, "SPEC-006", f"{name}: is empty, must be {wanted}", hint)
+            return Finding(path, "SPEC-006", f"{name}: is empty, must be {wanted}", _filling(path))
         if wanted == "text":
-            return Finding(path, "SPEC-012", f"{name}: {quoting(node)}")
+            return Finding(path, "SPEC-012", f"{name}: {quoting(node)}", _form_too(path, node.text))
         what = f"the text {shown(node.text)}" if isinstance(node.value, str) else shown(node.value)
         hint = "remove the quotes" if node.quoted and _would_be(wanted, node.text) else ""
         return Finding(path, "SPEC-006", f"{name}: must be {wanted}, not {what}", hint)
@@ -89,7 +89,25 @@ def quoting(node: Scalar) -> str:
     text = escaped(node.text)
     if node.trap:
         return f'must be quoted: "{text}" (some YAML readers take {text} for {node.trap})'
-    return f'must be quoted: "{text}" (YAML reads {text} as {shown(node.value)})'
+    meaning = shown(node.value)
+    return f'must be quoted: "{text}" (YAML reads {text} as {"a number" if meaning == text else meaning})'
+
+
+def _form_too(path: Path, text: str) -> str:
+    """What else is wrong with a text that lacks its quotes."""
+    schema = schema_at(path)
+    pattern = schema.get("pattern", "")
+    if len(text) <= schema.get("maxLength", 0) and re.search(pattern, text):
+        return ""
+    return f"and it must be {patterns.WORDS[pattern]}" if pattern in patterns.WORDS else ""
+
+
+def _filling(path: Path) -> str:
+    """What to write for a key that was left empty."""
+    if path and path[-1] in schema_at(path[:-1]).get("required", []):
+        example = example_of(path)
+        return f"for example {path[-1]}: {example}" if example else ""
+    return "leave the key out for the default"
 
 
 def _would_be(wanted: str, text: str) -> bool:
@@ -109,18 +127,18 @@ def _wrong_value(name: str, error: ErrorDetails, path: Path) -> tuple[str, str, 
     kind, value, limits = error["type"], error["input"], error.get("ctx", {})
     if kind == "string_pattern_mismatch":
         words = patterns.WORDS.get(limits["pattern"], "of another form")
-        return "SPEC-008", f"{name}: must be {words}; not {shown(value)}", ""
+        return "SPEC-008", f"{name} must be {words}, not {shown(value)}", ""
     if kind == "string_too_long":
-        return "SPEC-007", f"{name}: {shown(value)} is longer than {limits['max_length']} characters", ""
+        return "SPEC-007", f"{name} {shown(value)} is longer than {limits['max_length']} characters", ""
     if kind in _BOUNDS:
         words, limit = _BOUNDS[kind]
-        return "SPEC-007", f"{name}: must be {words} {limits[limit]}, not {shown(value)}", ""
+        return "SPEC-007", f"{name} must be {words} {limits[limit]:g}, not {shown(value)}", ""
     if kind in ("enum", "literal_error"):
         choices = choices_at(path)
         hint = nearest(value, choices) if isinstance(value, str) and len(choices) > 1 else ""
         wanted = f"one of {', '.join(choices)}" if len(choices) > 1 else f"'{choices[0]}'"
-        return "SPEC-008", f"{name}: must be {wanted}, not {shown(value)}", hint if "did" in hint else ""
-    return "SPEC-006", f"{name}: {escaped(error['msg'], 200)}", ""
+        return "SPEC-008", f"{name} must be {wanted}, not {shown(value)}", hint if "did" in hint else ""
+    return "SPEC-006", f"{name} {escaped(error['msg'], 200)}", ""
 
 
 def at(tree: Tree, path: Path) -> Tree | None:
@@ -153,14 +171,22 @@ def choices_at(path: Path) -> list[str]:
 
 
 def example_of(path: Path) -> str:
-    """An example of the value at a path, as YAML; '' when the schema has none."""
-    examples = schema_at(path).get("examples", [])
-    if not examples:
+    """An example of the value at a path, as YAML on one line; '' when the schema has none."""
+    schema = schema_at(path)
+    if "examples" in schema:
+        return _flow(schema["examples"][0])
+    needed = {key: example_of((*path, key)) for key in schema.get("required", [])}
+    if not needed or not all(needed.values()):
         return ""
-    example = examples[0]
+    return f"{{{', '.join(f'{key}: {example}' for key, example in needed.items())}}}"
+
+
+def _flow(example: Any) -> str:
     if isinstance(example, list):
-        return f"[{', '.join(example)}]"
-    return f'"{example}"' if str(example)[:1].isdigit() else str(example)
+        return f"[{', '.join(_flow(item) for item in example)}]"
+    if isinstance(example, dict):
+        return f"{{{', '.join(f'{key}: {_flow(value)}' for key, value in example.items())}}}"
+    return f'"{example}"' if str(example)[:1].isdigit() and "/" not in example else str(example)
 
 
 def _resolved(schema: Schema) -> Schema:
@@ -171,7 +197,3 @@ def _resolved(schema: Schema) -> Schema:
         else:
             schema = next(branch for branch in schema["anyOf"] if branch.get("type") != "null")
     return schema
-
-
-def _first_line(text: str) -> str:
-    return text.split("\n")[0]

@@ -92,7 +92,7 @@ def _host_key(path: Path, host: Machine) -> Iterator[Finding]:
 
 
 def _fields(blob: bytes) -> list[bytes]:
-    """The fields of a key (RFC 4253: a length of four bytes before each); none when they do not fit exactly."""
+    """The fields of a key (RFC 4253: a length in four bytes before each); none unless they fit exactly."""
     fields: list[bytes] = []
     while blob:
         end = 4 + int.from_bytes(blob[:4], "big")

@@ -130,8 +130,16 @@ class Pool(Model):
 class MachineSet(Model):
     """The provider and the pools."""
 
-    provider: Provider
-    pools: Annotated[tuple[Pool, ...], Field(min_length=1, max_length=100)]
+    provider: Annotated[Provider, Field(examples=[{"lxc": {}}])]
+    pools: Annotated[
+        tuple[Pool, ...],
+        Field(
+            min_length=1,
+            max_length=100,
+            examples=[[{"name": "node", "roles": ["control-plane", "etcd", "worker"]}]],
+        ),
+    ]
+    """Groups of machines that are alike."""
 
 
 class Endpoint(Model):

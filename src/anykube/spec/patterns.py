@@ -30,7 +30,8 @@ WORDS = {
     PATH: "an absolute path: it begins with '/' and has no control characters",
     USER: "a user name: lower-case letters, digits, '_' and '-', not beginning with a digit or '-'",
     HOST_KEY: "a public key on one line: its type and its base64 text, such as 'ssh-ed25519 AAAA...'",
-    QUALIFIED_NAME: "letters, digits, '-', '_', '.', or such with a DNS name before: example.com/rack",
+    QUALIFIED_NAME: "letters, digits, '-', '_' and '.', with a letter or digit at both ends, "
+    "and may have a DNS name and '/' before",
     LABEL_VALUE: "letters, digits, '-', '_' and '.', with a letter or digit at both ends",
     DOMAIN: "a DNS name in lower case, such as cluster.local",
     MIRROR: "an https URL without user, query and fragment, such as https://mirror.example.com/kubernetes",

@@ -223,9 +223,8 @@ class _Builder:
             self._note(key.place, "SPEC-010", "a key must be text, not a list or a mapping")
             return
         if not isinstance(key.value, str) or key.trap:
-            self._note(
-                key.place, "SPEC-010", f"the key {escaped(key.text) or 'is empty and'} must be quoted text"
-            )
+            message = f'a key must be text: write "{escaped(key.text)}"' if key.text else "a key is empty"
+            self._note(key.place, "SPEC-010", message)
         if key.text in table.entries:
             first = table.keys[key.text]
             self._note(
@@ -263,7 +262,7 @@ def _scalar(place: Place, event: ScalarEvent) -> Scalar:
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, place: Place) -> tuple[str, str]:
-    """The parser's complaint in words, with a hint for the two mistakes that people make most."""
+    """The parser's complaint in words, with a hint for the mistakes that people make most."""
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
     message = f"not YAML: {escaped(error.problem or 'cannot be read')}"
@@ -271,4 +270,6 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, place: Place) -> tuple[str, 
         return message, "indent with spaces, not with tabs"
     if line.count(": ") > 1:
         return message, "text that holds ': ' must be quoted"
+    if "escape" in message:
+        return message, "write the character itself"
     return message, ""

@@ -97,15 +97,26 @@ def _one_of(path: Path, part: Model) -> Iterator[Finding]:
 
 
 def _machines(machines: MachineSet) -> Iterator[Finding]:
-    yield from _one_of(PROVIDER, machines.provider)
-    yield from _pool_names(machines.pools)
+    unclear = [*_one_of(PROVIDER, machines.provider), *_pool_names(machines.pools)]
+    yield from unclear
     for index, pool in enumerate(machines.pools):
         yield from _roles((*POOLS, index, "roles"), pool)
         yield from labels.check((*POOLS, index), pool)
     if machines.provider.machines:
         yield from hosts.check(HOSTS, machines.provider.machines)
-        yield from _hosts_and_pools(machines.provider.machines, machines.pools)
-    yield from _control_plane(machines)
+    if not unclear:
+        yield from _numbers(machines)
+
+
+def _numbers(machines: MachineSet) -> Iterator[Finding]:
+    """How many machines do what; only asked when it is clear which machines there are."""
+    existing = machines.provider.machines
+    strangers = list(_strangers(existing, machines.pools)) if existing else []
+    yield from strangers
+    if existing and not strangers:
+        yield from _contradictions(existing, machines.pools)
+    if not strangers:
+        yield from _control_plane(machines)
 
 
 def _pool_names(pools: tuple[Pool, ...]) -> Iterator[Finding]:
@@ -138,16 +149,23 @@ def counts(machines: MachineSet) -> dict[str, int]:
     return {pool.name: listed[pool.name] for pool in machines.pools}
 
 
-def _hosts_and_pools(existing: Machines, pools: tuple[Pool, ...]) -> Iterator[Finding]:
+def _strangers(existing: Machines, pools: tuple[Pool, ...]) -> Iterator[Finding]:
+    """Hosts of pools that do not exist."""
     names = [pool.name for pool in pools]
     for index, host in enumerate(existing.hosts):
         if host.pool not in names:
             message = f"host '{host.name}' names the pool '{host.pool}', which does not exist"
             yield Finding((*HOSTS, index, "pool"), "SPEC-029", message, nearest(host.pool, names))
+
+
+def _contradictions(existing: Machines, pools: tuple[Pool, ...]) -> Iterator[Finding]:
+    """Pools that say another number than the hosts that name them."""
     listed = Counter(host.pool for host in existing.hosts)
     for index, pool in enumerate(pools):
         if "count" in pool.model_fields_set and pool.count != listed[pool.name]:
-            message = f"pool '{pool.name}' says {pool.count}, but {listed[pool.name]} hosts name it"
+            number = listed[pool.name]
+            words = f"{number} {'host names' if number == 1 else 'hosts name'} it"
+            message = f"pool '{pool.name}' says {pool.count}, but {words}"
             hint = "leave count out: the listed hosts say it"
             yield Finding((*POOLS, index, "count"), "SPEC-029", message, hint)
 
