@@ -82,7 +82,7 @@ def worker() -> NodeContext:
     """A worker with labels and a taint, in a virtual machine with cgroup v2 and another host name."""
     labels = {"disk": "fast", "topology.kubernetes.io/zone": "a", "node-role.kubernetes.io/gpu": ""}
     taints = [{"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}]
-    pools = [
+    pools: list[dict[str, Any]] = [
         {"name": "cp", "roles": ["control-plane", "etcd"]},
         {"name": "worker", "roles": ["worker"], "labels": labels, "taints": taints},
     ]
@@ -120,19 +120,19 @@ def case(request: pytest.FixtureRequest) -> tuple[str, NodeContext]:
     return request.param, CASES[request.param]()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def contexts() -> Mapping[str, NodeContext]:
     """All golden cases."""
     return {name: make() for name, make in CASES.items()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def clusters() -> Callable[..., Cluster]:
     """Makes cluster objects: `clusters(pools, **spec)`."""
     return make_cluster
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def node_contexts() -> Callable[..., NodeContext]:
     """Makes contexts: `node_contexts(cluster, node name, system, birth=...)`."""
     return make_context
