@@ -53,7 +53,7 @@ class Session:
         self.store = Store(self.folders.cache / "artifacts")
         self.record = self.records.load() or Record(cluster.name, lineage="")
         self.blueprint = Blueprint(machines={})
-        self.provider: Provider = make_provider(self)
+        self.provider: Provider = make_provider(cluster, self.folders.cache, self.secrets, self.store)
         self._transports: dict[str, Transport] = {}
         self._kube: KubeClient | None = None
 

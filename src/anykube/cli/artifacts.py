@@ -7,16 +7,18 @@ import typer
 from anykube.cli.options import File, Format, Name, Output
 
 app = typer.Typer(
-    help="The software of a cluster: binaries and images, by sha256.", no_args_is_help=True, rich_markup_mode=None
+    help="The software of a cluster: binaries and images, by sha256.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
 @app.command("list")
 def list_(file: File = None, cluster: Name = None, output: Format = Output.TABLE) -> None:
     """Show every artifact that the cluster needs: version, source, sha256, and whether it is here."""
-    from anykube.software import listing
     from anykube.cli.printing import document, table
     from anykube.cli.target import target
+    from anykube.software import listing
 
     rows = listing(target(file, cluster).cluster)
     if output in (Output.JSON, Output.YAML):
@@ -36,10 +38,10 @@ def get(file: File = None, cluster: Name = None, output: Format = Output.TABLE) 
     """Fetch or build what is missing, and write the lock."""
     import asyncio
 
-    from anykube.software import get_all
     from anykube.cli.printing import message
     from anykube.cli.progress import progress
     from anykube.cli.target import target
+    from anykube.software import get_all
 
     show = progress(output)
     try:
@@ -52,9 +54,9 @@ def get(file: File = None, cluster: Name = None, output: Format = Output.TABLE) 
 @app.command("verify")
 def verify(file: File = None, cluster: Name = None) -> int:
     """Read every locked artifact again and compare its sha256."""
-    from anykube.software import verify_all
     from anykube.cli.printing import message
     from anykube.cli.target import target
+    from anykube.software import verify_all
 
     count, problems = verify_all(target(file, cluster).cluster)
     for problem in problems:

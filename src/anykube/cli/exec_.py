@@ -19,8 +19,8 @@ def command(
     import asyncio
     import sys
 
-    from anykube.cli.target import target
     from anykube.access import run_on
+    from anykube.cli.target import target
 
     result = asyncio.run(run_on(target(file, cluster).cluster, node, arguments))
     sys.stdout.write(result.stdout)

@@ -15,8 +15,8 @@ def command(
     path: Annotated[bool, typer.Option("--path", help="Write it to a file and print its path.")] = False,
 ) -> None:
     """Print the administrator's kubeconfig: export KUBECONFIG=$(anykube kubeconfig -c NAME --path)."""
-    from anykube.cli.target import target
     from anykube.access import admin_kubeconfig, write_kubeconfig
+    from anykube.cli.target import target
 
     found = target(file, cluster).cluster
     if path:

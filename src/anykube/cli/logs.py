@@ -20,8 +20,8 @@ def command(
     """Show what the components of a node wrote to their journal."""
     import asyncio
 
-    from anykube.cli.target import target
     from anykube.access import journal_of
+    from anykube.cli.target import target
 
     async def show() -> None:
         async for line in journal_of(target(file, cluster).cluster, node, unit, lines=lines, follow=follow):

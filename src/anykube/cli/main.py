@@ -81,9 +81,9 @@ def _usage_error(error: Exception) -> int:
     """typer keeps its click inside; its usage errors are known by what they can do, the rest is a defect."""
     show = getattr(error, "show", None)
     if show is None:
-        from anykube.errors import DefectError
-
         import traceback
+
+        from anykube.errors import DefectError
 
         trace = "".join(traceback.format_exception(error)).rstrip().splitlines()
         print(DefectError(f"anykube failed: {error!r}", evidence=trace[-12:]), file=sys.stderr)

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """A Node object."""
+    """A Node object. `pool` is the pool that anykube labelled it with, '' for a node that is not ours."""
 
     name: str
     ready: bool
     version: str
     unschedulable: bool
     reason: str = ""
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)

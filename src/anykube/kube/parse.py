@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from anykube.addons.rbac import POOL_LABEL
 from anykube.facts.kubernetes import NodeFacts, WorkloadFacts
 
 REASON_LIMIT = 300
@@ -41,6 +42,7 @@ def node_facts(thing: Mapping[str, Any]) -> NodeFacts:
         version=status.get("nodeInfo", {}).get("kubeletVersion", ""),
         unschedulable=bool(thing.get("spec", {}).get("unschedulable")),
         reason="" if ready else (reason or "its kubelet has not reported yet")[:REASON_LIMIT],
+        pool=str((thing["metadata"].get("labels") or {}).get(POOL_LABEL, "")),
     )
 
 

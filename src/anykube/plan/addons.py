@@ -29,7 +29,7 @@ def plan_addons(
     labels = wanted.pop(NODE_LABELS, ())
     applies = tuple(_apply(addon, parts, facts) for addon, parts in wanted.items())
     names = {reference(part) for parts in wanted.values() for part in parts}
-    prune = _prune(sorted(facts.inventory - names), tuple(step.id for step in applies))
+    prune = _prune((*sorted(facts.inventory - names), *_gone(nodes, facts)), tuple(s.id for s in applies))
     needs = tuple(step.id for step in (*applies, prune))
     kubelets = tuple(node.name for node in nodes if node.kubelet)
     ready = _nodes_ready(kubelets, facts, needs)
@@ -63,6 +63,14 @@ def _apply(addon: str, parts: Sequence[Mapping[str, Any]], facts: KubernetesFact
         return Step(identity, Phase.ADDONS, CLUSTER, addon, "as it should be")
     effect = ApplyObjects(tuple(differing))
     return Step(identity, Phase.ADDONS, CLUSTER, addon, changes[0].reason, tuple(changes), (effect,))
+
+
+def _gone(nodes: Sequence[Node], facts: KubernetesFacts) -> tuple[str, ...]:
+    """Node objects of machines of ours that are not in the object any more."""
+    wanted = {node.name for node in nodes}
+    return tuple(
+        f"Node//{name}" for name, node in sorted(facts.nodes.items()) if node.pool and name not in wanted
+    )
 
 
 def _prune(surplus: Sequence[str], needs: tuple[str, ...]) -> Step:

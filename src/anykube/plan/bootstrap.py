@@ -118,8 +118,14 @@ class _NodePlanner:
         if paths:
             effects.append(RemovePaths(self._name, tuple(paths)))
         return Step(
-            f"{self._name}/leftovers", Phase.BOOTSTRAP, self._name, "leftovers", reason, changes,
-            tuple(effects), needs,
+            f"{self._name}/leftovers",
+            Phase.BOOTSTRAP,
+            self._name,
+            "leftovers",
+            reason,
+            changes,
+            tuple(effects),
+            needs,
         )
 
     def _step(self, component: Component) -> Step:

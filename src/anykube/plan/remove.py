@@ -30,7 +30,9 @@ def plan_remove(name: str, facts: Facts, record: Record, blueprint: Blueprint) -
             if isinstance(host, Unreachable)
         )
     needs = tuple(step.id for step in first)
-    parts = tuple(_remove_part(part, needs) for part in reversed(tuple(blueprint.parts)) if part in facts.site.parts)
+    parts = tuple(
+        _remove_part(part, needs) for part in reversed(tuple(blueprint.parts)) if part in facts.site.parts
+    )
     steps = [*first, *parts]
     if not obstacles:
         steps.append(_forget(name, (*needs, *(step.id for step in parts))))

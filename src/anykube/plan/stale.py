@@ -1,7 +1,7 @@
 """Whether a saved plan is still the plan: the first thing that differs, in words.
 
 A phase that was planned on facts must be equal in all it would do. One that was provisional (its digests and
-reasons were not known yet) must make the same changes to the same things.
+reasons were not known yet) must make the same changes to the same things; it may have less to wait for.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import Any
 
 from anykube.plan.model import PhasePlan, Step
 
+WAIT = "wait"
+
 
 def difference(saved: PhasePlan, current: PhasePlan) -> str:
     """'' if both would do the same, else the first difference."""
     essence = _changes if saved.provisional else _everything
-    before = {step.id: step for step in saved.pending}
-    now = {step.id: step for step in current.pending}
+    before = _pending(saved, essence)
+    now = _pending(current, essence)
     for identity in sorted(before.keys() - now.keys()):
         return f"{identity} is not to be done any more"
     for identity in sorted(now.keys() - before.keys()):
@@ -29,12 +31,16 @@ def difference(saved: PhasePlan, current: PhasePlan) -> str:
     return ""
 
 
+def _pending(phase: PhasePlan, essence: Callable[[Step], Any]) -> dict[str, Step]:
+    return {step.id: step for step in phase.pending if essence(step)}
+
+
 def _everything(step: Step) -> Any:
     return step
 
 
 def _changes(step: Step) -> Any:
-    return [(change.action, change.kind, change.subject) for change in step.changes]
+    return [(c.action, c.kind, c.subject) for c in step.changes if c.action != WAIT]
 
 
 def _step_difference(saved: Step, current: Step, essence: Callable[[Step], Any]) -> str:
