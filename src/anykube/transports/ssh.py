@@ -43,7 +43,10 @@ KEEPALIVE_MISSES = 3
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 """Authenticated ciphers that the processor speeds up come first; the last one is for old servers."""
 
-START = 'read -r a b c d group e </proc/$$/stat; echo "anykube-group ${group:-$$}"; exec "$@"'
+START = (
+    "[ ! -r /proc/$$/stat ] || read -r a b c d group e </proc/$$/stat; "
+    'echo "anykube-group ${group:-$$}"; exec "$@"'
+)
 """Says the process group before it becomes the command: sshd gives root no other way to stop a command,
 and what a login shell prints before this line is noise, not answer."""
 STARTED = re.compile(rb"anykube-group (\d{1,10})\n")
