@@ -14,7 +14,7 @@ from anykube.addons.build import MANAGER
 from anykube.addons.references import Object, collection_path, kind_of, parse, reference
 from anykube.errors import KubeBusyError, KubeError, TransportError
 from anykube.facts.kubernetes import NodeFacts, WorkloadFacts
-from anykube.kube.connection import Connection, decoded, failure, printable
+from anykube.kube.connection import Connection, decoded, failure, printable, status_message
 from anykube.kube.parse import PodSummary, node_facts, pod_summary, workload_facts
 from anykube.secret import Secret
 
@@ -29,6 +29,12 @@ class KubeClient:
 
     def __init__(self, server: str, ca: bytes, certificate: bytes, key: Secret) -> None:
         self._connection = Connection(server, ca, certificate, key)
+
+    async def __aenter__(self) -> KubeClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     @property
     def server(self) -> str:
@@ -104,6 +110,9 @@ class KubeClient:
             content=json.dumps(thing).encode(),
             media_type="application/apply-patch+yaml",
         )
+        if answer.status == 404:
+            # Just after its start an API server has not made kube-system yet, nor does it serve all groups.
+            raise KubeBusyError(f"There is no place for {name} yet.", evidence=(status_message(answer),))
         if answer.status not in (200, 201):
             raise failure(answer, f"apply {name}")
         return decoded(answer, f"apply of {name}")

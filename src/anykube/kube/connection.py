@@ -104,25 +104,24 @@ class Connection:
 
 def failure(answer: Answer, what: str) -> KubeError:
     """The error that an answer stands for, with the message of its Status object."""
-    status = decoded(answer, what, quiet=True)
-    message = printable(str(status.get("message") or answer.body[:TEXT_LIMIT].decode(errors="replace")))
+    message = status_message(answer)
     brief = f"The Kubernetes API refused to {what} (status {answer.status})."
-    evidence = (message or "no message",)
-    if (answer.status in BUSY and UNKNOWN_FIELD not in message) or _terminating(status):
-        return KubeBusyError(brief, evidence=evidence)
-    return KubeError(brief, evidence=evidence)
+    if (answer.status in BUSY and UNKNOWN_FIELD not in message) or _terminating(_status(answer)):
+        return KubeBusyError(brief, evidence=(message,))
+    return KubeError(brief, evidence=(message,))
 
 
-def decoded(answer: Answer, what: str, *, quiet: bool = False) -> dict[str, Any]:
-    """The JSON object in an answer; KubeError, or {} when `quiet`, if there is none."""
-    try:
-        value = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        value = None
+def status_message(answer: Answer) -> str:
+    """What the API server says of a failure, as one printable line."""
+    text = _status(answer).get("message") or answer.body[:TEXT_LIMIT].decode(errors="replace")
+    return printable(str(text)) or "no message"
+
+
+def decoded(answer: Answer, what: str) -> dict[str, Any]:
+    """The JSON object in an answer. KubeError if there is none."""
+    value = _json(answer.body)
     if isinstance(value, dict):
         return value
-    if quiet:
-        return {}
     text = printable(answer.body[:TEXT_LIMIT].decode(errors="replace"))
     raise KubeError(f"The answer to {what} is not a JSON object.", evidence=(text,))
 
@@ -132,10 +131,21 @@ def printable(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text[:TEXT_LIMIT]).split())
 
 
+def _status(answer: Answer) -> dict[str, Any]:
+    value = _json(answer.body)
+    return value if isinstance(value, dict) else {}
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _terminating(status: Mapping[str, Any]) -> bool:
     # A namespace that is being deleted answers 403; once it is gone it can be made again.
-    causes = (status.get("details") or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+    return "NamespaceTerminating" in json.dumps(status.get("details"))
 
 
 async def _bounded(chunks: Any, path: str) -> bytes:

@@ -68,8 +68,6 @@ async def client(api_server: ApiServer) -> AsyncIterator[KubeClient]:
 
 
 def _binaries() -> dict[str, Path]:
-    if "ANYKUBE_TEST_BINARIES" in os.environ:
-        return {name: Path(os.environ["ANYKUBE_TEST_BINARIES"]) / name for name in ("etcd", "kube-apiserver")}
     store = Store()
     names = ("etcd", "kube-apiserver")
     lock = asyncio.run(service.fetch("1.36.3", names, arch=service.arch(), store=store))

@@ -243,6 +243,12 @@ async def test_a_namespace_on_its_way_out_is_worth_another_try(client: KubeClien
         await client.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
 
 
+async def test_a_namespace_that_is_not_there_yet_is_worth_another_try(client: KubeClient) -> None:
+    metadata = {"name": "early", "namespace": "not-yet"}
+    with pytest.raises(KubeBusyError, match='namespaces "not-yet" not found'):
+        await client.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+
+
 async def test_long_lists_come_whole(client: KubeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = await client.list_objects("ClusterRole")
     monkeypatch.setattr(client_module, "PAGE", 7)
