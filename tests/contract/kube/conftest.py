@@ -28,7 +28,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class ApiServer:
-    """Where it listens, and the secrets that were made for it."""
+    """Where an API server listens, and the secrets that were made for it."""
 
     url: str
     secrets: SecretStore
@@ -44,10 +44,15 @@ class ApiServer:
 
 
 @pytest.fixture(scope="session")
-def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> SecretStore:
+    """Certificates of an API server and its clients, and of strangers."""
+    return _secrets(tmp_path_factory.mktemp("secrets"))
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory, secrets: SecretStore) -> Iterator[ApiServer]:
     """Started once for all tests; objects that a test needs absent it must delete itself."""
     folder = tmp_path_factory.mktemp("api-server")
-    secrets = _secrets(folder)
     binaries = _binaries()
     port, client_port, peer_port = _free_ports(3)
     with ExitStack() as stack:

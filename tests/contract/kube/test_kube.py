@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,11 @@ from anykube.kube.client import KubeClient
 from anykube.observe.kubernetes import observe_kubernetes
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
+
+if TYPE_CHECKING:
+    from tests.contract.kube.conftest import ApiServer
+
+pytestmark = pytest.mark.e2e
 
 ENDPOINT = "10.81.0.11"
 COREDNS = "Deployment/kube-system/coredns"
@@ -279,3 +284,16 @@ async def test_an_observation_is_quick(client: KubeClient) -> None:
 async def test_many_applies_at_once(client: KubeClient) -> None:
     await asyncio.gather(*(client.apply(thing) for thing in wanted(FULL) * 3))
     assert await differences(client) == {}
+
+
+async def test_we_are_a_stranger_to_the_api_server(api_server: ApiServer) -> None:
+    async with api_server.client(identity="stranger") as client:
+        with pytest.raises(KubeError, match="status 401"):
+            await client.get(COREDNS)
+
+
+async def test_without_the_right_the_message_says_which(api_server: ApiServer) -> None:
+    async with api_server.client(identity="nobody") as client:
+        with pytest.raises(KubeError, match='User "nobody" cannot get resource "deployments"') as caught:
+            await client.get(COREDNS)
+        assert not caught.value.retryable

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,17 +17,15 @@ from anykube.kube import client as client_module
 from anykube.kube import connection
 from anykube.kube.client import KubeClient
 from anykube.observe.kubernetes import observe_kubernetes
+from anykube.pki.store import SecretStore
 from anykube.secret import Secret
 
-if TYPE_CHECKING:
-    from tests.contract.kube.conftest import ApiServer
-
 CONFIG_MAP = "ConfigMap/default/any"
+EMPTY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
 
 
-def client_for(api_server: ApiServer, url: str, *, authority: str = "ca/cluster") -> KubeClient:
-    secrets = api_server.secrets
+def client_for(secrets: SecretStore, url: str, *, authority: str = "ca/cluster") -> KubeClient:
     return KubeClient(
         url,
         secrets.part(authority, "certificate").reveal(),
@@ -39,10 +36,15 @@ def client_for(api_server: ApiServer, url: str, *, authority: str = "ca/cluster"
 
 @asynccontextmanager
 async def impostor(
-    api_server: ApiServer, folder: Path, answer: bytes, *, repeat: bytes = b"", silent: bool = False
+    secrets: SecretStore,
+    folder: Path,
+    answer: bytes,
+    *,
+    repeat: bytes = b"",
+    pause: float = 0,
+    silent: bool = False,
 ) -> AsyncIterator[str]:
     """A server with the right certificate and the wrong answers."""
-    secrets = api_server.secrets
     pem = folder / "server.pem"
     pem.touch(0o600)
     pem.write_bytes(secrets.part("server", "certificate").reveal() + secrets.part("server", "key").reveal())
@@ -58,6 +60,7 @@ async def impostor(
             while repeat:
                 writer.write(repeat)
                 await writer.drain()
+                await asyncio.sleep(pause)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -70,37 +73,30 @@ async def impostor(
         server.close()
 
 
-async def test_a_stranger_is_not_our_api_server(api_server: ApiServer) -> None:
-    client = api_server.client(authority="ca/stranger")
-    assert not await client.ready()
-    with pytest.raises(KubeError, match="not the API server of this cluster") as caught:
-        await client.get(CONFIG_MAP)
-    assert not caught.value.retryable
-    assert await observe_kubernetes(client, (), ()) == KubernetesFacts()
-    await client.close()
+async def test_a_stranger_is_not_our_api_server(secrets: SecretStore, tmp_path: Path) -> None:
+    async with impostor(secrets, tmp_path, EMPTY) as url:
+        client = client_for(secrets, url, authority="ca/stranger")
+        assert "not the API server of this cluster" in await client.readiness()
+        with pytest.raises(KubeError, match="not the API server of this cluster") as caught:
+            await client.get(CONFIG_MAP)
+        assert not caught.value.retryable
+        assert await observe_kubernetes(client, (), ()) == KubernetesFacts()
+        await client.close()
 
 
-async def test_we_are_a_stranger_to_the_api_server(api_server: ApiServer) -> None:
-    client = api_server.client(identity="stranger")
-    with pytest.raises(KubeError, match="status 401"):
-        await client.get(CONFIG_MAP)
-    await client.close()
+async def test_an_address_that_its_certificate_does_not_name(secrets: SecretStore, tmp_path: Path) -> None:
+    async with impostor(secrets, tmp_path, EMPTY) as url:
+        client = client_for(secrets, url.replace("127.0.0.1", "localhost"))
+        assert "Hostname mismatch" in await client.readiness()
+        await client.close()
 
 
-async def test_without_the_right_the_message_says_which(api_server: ApiServer) -> None:
-    client = api_server.client(identity="nobody")
-    with pytest.raises(KubeError, match='User "nobody" cannot get resource "configmaps"') as caught:
-        await client.get(CONFIG_MAP)
-    assert not caught.value.retryable
-    await client.close()
-
-
-async def test_nobody_listens(api_server: ApiServer) -> None:
+async def test_nobody_listens(secrets: SecretStore) -> None:
     server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     server.close()
     await server.wait_closed()
-    client = client_for(api_server, url)
+    client = client_for(secrets, url)
     start = time.perf_counter()
     assert await observe_kubernetes(client, (), ("Deployment/a/b",)) == KubernetesFacts()
     assert time.perf_counter() - start < 1
@@ -112,11 +108,11 @@ async def test_nobody_listens(api_server: ApiServer) -> None:
 
 
 async def test_one_that_never_answers(
-    api_server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    secrets: SecretStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "READY_SECONDS", 0.3)
-    async with impostor(api_server, tmp_path, b"", silent=True) as url:
-        client = client_for(api_server, url)
+    async with impostor(secrets, tmp_path, b"", silent=True) as url:
+        client = client_for(secrets, url)
         start = time.perf_counter()
         assert "no answer within 0.3 s" in await client.readiness()
         assert time.perf_counter() - start < 1
@@ -124,15 +120,25 @@ async def test_one_that_never_answers(
 
 
 async def test_one_that_drips_for_ever(
-    api_server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    secrets: SecretStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each piece comes in time, the whole never: the limit is on the whole."""
+    monkeypatch.setattr(client_module, "READY_SECONDS", 0.3)
+    async with (
+        impostor(secrets, tmp_path, JSON + b"\r\n", repeat=b" ", pause=0.05) as url,
+        client_for(secrets, url) as client,
+    ):
+        assert "no answer within 0.3 s" in await client.readiness()
+
+
+async def test_one_that_floods(secrets: SecretStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "RESPONSE_LIMIT", 10**6)
-    async with impostor(api_server, tmp_path, JSON + b"\r\n", repeat=b" " * 10_000) as url:
-        client = client_for(api_server, url)
+    async with (
+        impostor(secrets, tmp_path, JSON + b"\r\n", repeat=b" " * 10_000) as url,
+        client_for(secrets, url) as client,
+    ):
         with pytest.raises(KubeError, match="larger than"):
             await client.get(CONFIG_MAP)
-        await client.close()
 
 
 @pytest.mark.parametrize(
@@ -140,10 +146,10 @@ async def test_one_that_drips_for_ever(
     [b"<html>\x1b[31mlogin</html>", b"", b"[1, 2]", b"[" * 100_000, b"\xff\xfe", b'{"a": '],
     ids=["html", "empty", "list", "deep", "bytes", "cut"],
 )
-async def test_nonsense_is_an_error(api_server: ApiServer, tmp_path: Path, body: bytes) -> None:
+async def test_nonsense_is_an_error(secrets: SecretStore, tmp_path: Path, body: bytes) -> None:
     answer = JSON + b"content-length: %d\r\n\r\n" % len(body) + body
-    async with impostor(api_server, tmp_path, answer) as url:
-        client = client_for(api_server, url)
+    async with impostor(secrets, tmp_path, answer) as url:
+        client = client_for(secrets, url)
         with pytest.raises(KubeError) as caught:
             await client.get(CONFIG_MAP)
         assert "\x1b" not in str(caught.value)
@@ -151,18 +157,18 @@ async def test_nonsense_is_an_error(api_server: ApiServer, tmp_path: Path, body:
         await client.close()
 
 
-async def test_a_broken_answer_is_worth_another_try(api_server: ApiServer, tmp_path: Path) -> None:
-    async with impostor(api_server, tmp_path, JSON + b"content-length: 100\r\n\r\n{") as url:
-        client = client_for(api_server, url)
+async def test_a_broken_answer_is_worth_another_try(secrets: SecretStore, tmp_path: Path) -> None:
+    async with impostor(secrets, tmp_path, JSON + b"content-length: 100\r\n\r\n{") as url:
+        client = client_for(secrets, url)
         with pytest.raises(TransportError):
             await client.get(CONFIG_MAP)
         await client.close()
 
 
-async def test_overload_is_worth_another_try(api_server: ApiServer, tmp_path: Path) -> None:
+async def test_overload_is_worth_another_try(secrets: SecretStore, tmp_path: Path) -> None:
     answer = b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 4\r\nconnection: close\r\n\r\nwait"
-    async with impostor(api_server, tmp_path, answer) as url:
-        client = client_for(api_server, url)
+    async with impostor(secrets, tmp_path, answer) as url:
+        client = client_for(secrets, url)
         with pytest.raises(KubeBusyError, match="wait"):
             await client.get(CONFIG_MAP)
         assert await client.readiness() == "/readyz answers 429: wait"
@@ -170,17 +176,15 @@ async def test_overload_is_worth_another_try(api_server: ApiServer, tmp_path: Pa
 
 
 async def test_a_proxy_of_the_environment_is_not_used(
-    api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+    secrets: SecretStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    client = api_server.client()
-    assert await client.ready()
-    await client.close()
+    async with impostor(secrets, tmp_path, EMPTY) as url, client_for(secrets, url) as client:
+        assert await client.readiness() == ""
 
 
-def test_a_key_that_does_not_belong_is_refused_without_showing_it(api_server: ApiServer) -> None:
-    secrets = api_server.secrets
+def test_a_key_that_does_not_belong_is_refused_without_showing_it(secrets: SecretStore) -> None:
     ca, certificate = (secrets.part(name, "certificate").reveal() for name in ("ca/cluster", "admin"))
     key = secrets.part("nobody", "key")
     for wrong in (key, Secret(b""), Secret(b"\x00\xff")):
