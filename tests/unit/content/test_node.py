@@ -102,7 +102,7 @@ def test_rules_hold_for_the_golden_cases(case: tuple[str, NodeContext]) -> None:
     check(case[1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_rules_hold_for_every_mix(
     data: st.DataObject,
