@@ -26,7 +26,6 @@ from anykube.pki.certificates import find_issuer, is_authority
 from anykube.pki.store import SecretStore
 from anykube.secret import Secret
 
-AUTHORITY_DAYS = 3650
 BACKDATED = timedelta(hours=1)
 """How far notBefore lies back, for nodes whose clock lags (cluster-api#4304)."""
 COMMON_NAME_LIMIT = 64
@@ -64,11 +63,10 @@ def generate(store: SecretStore, requests: Sequence[SecretRequest]) -> None:
 def _authority(
     request: CertificateRequest, key: ec.EllipticCurvePrivateKey, now: datetime
 ) -> x509.Certificate:
-    days = max(request.days, AUTHORITY_DAYS)
     subject = _subject(request)
     public = key.public_key()
     builder = (
-        _builder(subject, subject, public, now, now + timedelta(days=days))
+        _builder(subject, subject, public, now, now + timedelta(days=request.days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(authority=True), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)

@@ -1,7 +1,8 @@
-"""kill -9 at random moments: the store always loads, pairs match, the authority stays the same."""
+"""kill -9 at random moments and at every line that writes: pairs match, and the authority stays the same."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -14,10 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from anykube.content.model import CertificateRequest
+from anykube.facts.secrets import SecretFacts
 from anykube.pki import authority
 from anykube.pki.store import SecretStore
 
-ROUNDS = 30
+NOW = datetime.now(UTC)
+ROUNDS = 20
 REQUESTS = (
     CertificateRequest("ca/cluster", "", "kubernetes", days=3650),
     CertificateRequest("ca/etcd", "", "etcd-ca", days=3650),
@@ -29,32 +32,53 @@ REQUESTS = (
 
 # Imports once, then forks a victim for each line it reads: a victim starts in a millisecond.
 NURSERY = """
-import os, sys
+import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from anykube.content.model import CertificateRequest
 from anykube.pki import authority
 from anykube.pki.store import SecretStore
-store = SecretStore(Path(sys.argv[1]))
-requests = eval(sys.argv[2])
+requests = eval(sys.argv[1])
+
+def issue_for_ever(folder):
+    store = SecretStore(folder)
+    while True:
+        known = store.names()
+        wanted = [request for request in requests if request.authority or request.secret not in known]
+        authority.issue(store, wanted, datetime.now(UTC))
+        print("passed", flush=True)
+
+def issue_until_line(folder, last):
+    left = int(last)
+    def trace(frame, event, argument):
+        nonlocal left
+        if frame.f_code.co_name not in ("make_folder", "remove_leftovers", "write_file", "_create", "_link"):
+            return None
+        left -= event == "line"
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    sys.settrace(trace)
+    store = SecretStore(folder)
+    authority.issue(store, [requests[0], requests[2]], datetime.now(UTC))
+    authority.issue(store, [requests[2]], datetime.now(UTC))
+
 print("ready", flush=True)
 for line in sys.stdin:
+    folder, *last = line.split()
     victim = os.fork()
     if victim == 0:
-        while True:
-            known = store.names()
-            wanted = [request for request in requests if request.authority or request.secret not in known]
-            authority.issue(store, wanted, datetime.now(UTC))
-            print("passed", flush=True)
+        issue_until_line(Path(folder), *last) if last else issue_for_ever(Path(folder))
+        os._exit(0)
     print("victim", victim, flush=True)
     print("ended", os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1]), flush=True)
 """
 
 
 @contextmanager
-def nursery(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def nursery() -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", NURSERY, str(folder), repr(REQUESTS)],
+        [sys.executable, "-c", NURSERY, repr(REQUESTS)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -74,11 +98,15 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
     raise AssertionError(f"the nursery ended before it said {word!r}")
 
 
-def kill_one(process: subprocess.Popen[str], seconds: float, *, after_a_pass: bool) -> None:
+def start_victim(process: subprocess.Popen[str], *words: object) -> int:
     assert process.stdin is not None
-    process.stdin.write("go\n")
+    process.stdin.write(" ".join(map(str, words)) + "\n")
     process.stdin.flush()
-    victim = int(read_until(process, "victim"))
+    return int(read_until(process, "victim"))
+
+
+def kill_one(process: subprocess.Popen[str], folder: Path, seconds: float, *, after_a_pass: bool) -> None:
+    victim = start_victim(process, folder)
     if after_a_pass:
         read_until(process, "passed")
     time.sleep(seconds)
@@ -92,10 +120,10 @@ def test_pairs_and_authorities_survive_kill(tmp_path: Path) -> None:
     chance = random.Random(8)
     seen: dict[str, str] = {}
     caught_in_the_act = changed = 0
-    with nursery(folder) as process:
+    with nursery() as process:
         for round_ in range(ROUNDS):
             # The first rounds are short: some end while the authorities are being made.
-            kill_one(process, chance.uniform(0, 0.01), after_a_pass=round_ >= ROUNDS / 2)
+            kill_one(process, folder, chance.uniform(0, 0.01), after_a_pass=round_ >= ROUNDS / 2)
             caught_in_the_act += any(folder.rglob("*.tmp"))
             for name, facts in store.facts().items():
                 assert facts.certificate is not None
@@ -111,3 +139,30 @@ def test_pairs_and_authorities_survive_kill(tmp_path: Path) -> None:
     assert changed > ROUNDS
     authority.issue(store, [request for request in REQUESTS if request.authority], datetime.now(UTC))
     assert not any(path.name.startswith(".kubelet") for path in folder.rglob("*.tmp"))
+
+
+def test_a_kill_at_any_line_that_writes_loses_nothing(tmp_path: Path) -> None:
+    ca, leaf = REQUESTS[0], REQUESTS[2]
+    found: set[tuple[str, ...]] = set()
+    with nursery() as process:
+        for line in itertools.count():
+            store = SecretStore(tmp_path / str(line))
+            start_victim(process, store.folder, line)
+            status = int(read_until(process, "ended"))
+            before = store.facts()
+            found.add(tuple(before))
+            # What the planner would ask for next.
+            authority.issue(store, [request for request in (ca, leaf) if request.secret not in before], NOW)
+            after = store.facts()
+            assert {name: after[name] for name in before} == before
+            assert issuer(after[leaf.secret]) == issuer(after[ca.secret])
+            if status != -signal.SIGKILL:
+                break
+    assert status == 0
+    assert line > 50
+    assert found == {(), (ca.secret,), (ca.secret, leaf.secret)}
+
+
+def issuer(facts: SecretFacts) -> str:
+    assert facts.certificate is not None
+    return facts.certificate.issuer
