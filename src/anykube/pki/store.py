@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -46,6 +47,8 @@ class SecretStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # Providers make keys for many machines at once; the cluster's lock keeps other processes out.
+        self._writing = threading.Lock()
 
     def names(self) -> tuple[str, ...]:
         """The names of all secrets, sorted."""
@@ -94,17 +97,20 @@ class SecretStore:
     def put(self, name: str, kind: str, value: Secret, *, replace: bool = False) -> None:
         """Keep a secret. Without `replace` one that exists is an error; its kind never changes."""
         path = self._path(name, kind)
-        existing = self.kind(name)
-        if existing is not None and (existing != kind or not replace):
-            raise StateError(f"The secret {name} exists already and is not replaced.", evidence=[str(path)])
         _parse(path, kind, value.reveal())
-        make_folder(self.folder)
-        make_folder(path.parent)
-        remove_leftovers(path.parent)
-        try:
-            write_file(path, value.reveal(), replace=replace)
-        except FileExistsError as error:
-            raise StateError(f"The secret {name} was made by another run meanwhile.") from error
+        with self._writing:
+            existing = self.kind(name)
+            if existing is not None and (existing != kind or not replace):
+                raise StateError(
+                    f"The secret {name} exists already and is not replaced.", evidence=[str(path)]
+                )
+            make_folder(self.folder)
+            make_folder(path.parent)
+            remove_leftovers(path.parent)
+            try:
+                write_file(path, value.reveal(), replace=replace)
+            except FileExistsError as error:
+                raise StateError(f"The secret {name} was made by another run meanwhile.") from error
 
     def _load(self, name: str, kind: str) -> Content:
         path = self._path(name, kind)

@@ -146,9 +146,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a killed run left. The caller holds the cluster's lock."""
+def remove_leftovers(folder: Path, of: str = "") -> None:
+    """Remove temporary files that a killed run left: of the names that begin with `of`, or all.
+
+    The caller is the only one that writes those: it holds the cluster's lock.
+    """
     with reported("cleaned", folder), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(".") and entry.name.endswith(TEMPORARY):
+            if entry.name.startswith(f".{of}") and entry.name.endswith(TEMPORARY):
                 Path(entry.path).unlink(missing_ok=True)

@@ -41,5 +41,5 @@ class LockFile:
     def save(self, lock: ArtifactLock) -> None:
         """Write the lock in one atomic move."""
         make_folder(self.folder)
-        remove_leftovers(self.folder)
+        remove_leftovers(self.folder, ARTIFACTS)
         write_file(self.path, json.dumps(to_dict(lock), indent=1).encode() + b"\n")

@@ -52,7 +52,7 @@ class RecordStore:
     def save(self, record: Record) -> Record:
         """Write the record and return it with its new serial. Go on with the returned one."""
         make_folder(self.folder)
-        remove_leftovers(self.folder)
+        remove_leftovers(self.folder, RECORD)
         current = self.load()
         if current is not None:
             self._refuse_lost_update(current, record)

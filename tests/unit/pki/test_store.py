@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -214,6 +215,15 @@ def test_leftovers_of_a_killed_run_are_invisible_and_go_with_the_next_write(stor
     assert len(store.facts()) == 5
     authority.issue(store, [LEAF], NOW)
     assert not leftover.exists()
+
+
+def test_keys_for_many_machines_can_be_made_at_once(store: SecretStore) -> None:
+    def make(number: int) -> None:
+        authority.generate(store, [SecretRequest(f"ssh/host-{number}", "ssh-key")])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(40)))
+    assert len(store.facts()) == 45
 
 
 @pytest.mark.parametrize(
