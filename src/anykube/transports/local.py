@@ -14,7 +14,7 @@ from anykube.transports.base import OUTPUT_LIMIT, Result
 from anykube.transports.exchange import Input, exchange
 from anykube.transports.lines import lines
 
-GRACE = 2.0
+GRACE = 1.0
 """Seconds between asking a command to end and making it end."""
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import asyncssh
 
 CONNECT_SECONDS = 10
+START_SECONDS = 1
 STOP_SECONDS = 4
 SESSIONS = 8
 """Commands at once on a connection: OpenSSH allows ten sessions, one is kept to stop others."""
@@ -162,10 +163,11 @@ class SSHTransport:
         """End what runs on the host; closing the channel alone would leave it running."""
         with contextlib.suppress(TimeoutError, OSError, _ssh().Error):
             async with asyncio.timeout(STOP_SECONDS), self._stopping:
-                while not (mark := STARTED.search(output)):
-                    if connection.is_closed() or not (chunk := await process.stdout.read(4096)):
-                        return
-                    output += chunk
+                async with asyncio.timeout(START_SECONDS):
+                    while not (mark := STARTED.search(output)):
+                        if connection.is_closed() or not (chunk := await process.stdout.read(4096)):
+                            return
+                        output += chunk
                 process.close()
                 rights = [] if self._endpoint.user == "root" else ["sudo", "-n"]
                 await connection.run(
