@@ -56,7 +56,7 @@ def forget(folder: Path) -> None:
     state_dir = folder.parent
     with reported("removed", folder):
         for rest in state_dir.glob(f"{_FORGOTTEN}*"):
-            shutil.rmtree(rest)
+            shutil.rmtree(rest, ignore_errors=True)
         if os.path.lexists(folder):
             doomed = state_dir / f"{_FORGOTTEN}{folder.name}-{secrets.token_hex(4)}"
             folder.rename(doomed)

@@ -53,5 +53,5 @@ def test_a_killed_forget_leaves_no_half_cluster_and_is_finished_by_the_next(
     assert list(tmp_path.iterdir()) == []
 
 
-def killed(_path: Path) -> None:
+def killed(_path: Path, ignore_errors: bool = False) -> None:
     raise KeyboardInterrupt
