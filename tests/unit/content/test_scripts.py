@@ -113,6 +113,13 @@ def test_a_damaged_stamp_is_not_believed(node: Node, content: str) -> None:
     assert node.recorded("a.service") == {str(large): digest("L")}
 
 
+def test_a_stamp_without_a_whole_hash_is_not_believed(node: Node) -> None:
+    large = node.place("large", "L")
+    node.stamp(large, "f" * 63)
+    node.run(RECORD, "a.service", str(large))
+    assert node.recorded("a.service") == {str(large): digest("L")}
+
+
 def test_a_missing_input_is_left_out(node: Node) -> None:
     """So that the planner sees that the unit does not run with it."""
     one = node.place("one", "1")
