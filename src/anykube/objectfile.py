@@ -17,6 +17,7 @@ from anykube.spec.problem import Problem, escaped
 from anykube.spec.tree import MAX_TEXT
 
 STDIN = "-"
+TOO_LARGE = "is larger than 1 MiB; this is not a cluster object"
 
 
 def load_file(path: str | Path) -> Cluster:
@@ -38,18 +39,26 @@ def read(path: str | Path) -> tuple[str, str]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise _refused(source, f"cannot be read: {escaped(str(reason))}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _refused(source, "is not a regular file")
-        if status.st_size > MAX_TEXT:
-            raise _refused(source, "is larger than 1 MiB; this is not a cluster object")
-        return _text(file.read(MAX_TEXT + 1), source), source
+    try:
+        return _text(_content(descriptor, source), source), source
+    finally:
+        os.close(descriptor)
+
+
+def _content(descriptor: int, source: str) -> bytes:
+    """The bytes of an open file, after a look at what it is."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise _refused(source, "is not a regular file")
+    if status.st_size > MAX_TEXT:
+        raise _refused(source, TOO_LARGE)
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(MAX_TEXT + 1)
 
 
 def _text(data: bytes, source: str) -> str:
     if len(data) > MAX_TEXT:
-        raise _refused(source, "is larger than 1 MiB; this is not a cluster object")
+        raise _refused(source, TOO_LARGE)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -30,7 +30,7 @@ from anykube.spec.problem import Problem, escaped, shown
 
 MAX_TEXT = 1_048_576
 MAX_DEPTH = 32
-MAX_NODES = 40_000
+MAX_NODES = 30_000
 MAX_NUMBER = 30
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
@@ -178,7 +178,7 @@ class _Builder:
                 if not isinstance(event, StreamStartEvent):
                     yield event
         except yaml.MarkedYAMLError as error:
-            place = _marked(error.problem_mark)
+            place = _within(_marked(error.problem_mark), text)
             raise self._stop(place, "SPEC-002", *_syntax(error, text, place)) from error
         except (yaml.YAMLError, RecursionError) as error:
             raise self._stop(Place(1, 1), "SPEC-002", f"not YAML: {escaped(str(error))}") from error
@@ -272,4 +272,13 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, place: Place) -> tuple[str, 
         return message, "text that holds ': ' must be quoted"
     if "escape" in message:
         return message, "write the character itself"
+    begin = _marked(error.context_mark)
+    if error.context and begin != place:
+        return message, f"{escaped(error.context)} that begins at {begin.line}:{begin.column}"
     return message, ""
+
+
+def _within(place: Place, text: str) -> Place:
+    """The end of the text for a mark that lies behind it."""
+    lines = text.splitlines() or [""]
+    return place if place.line <= len(lines) else Place(len(lines), len(lines[-1]) + 1)
