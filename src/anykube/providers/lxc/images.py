@@ -22,6 +22,8 @@ from anykube.providers.lxc.commands import attempt, run
 NAMESPACE = "k8s.io"
 MARKERS = "anykube-imported"
 """<tar name>.<first 16 hex digits of its sha256>: content/ imports a tar only if its marker is missing."""
+PINNED = "io.cri-containerd.pinned=pinned"
+"""The kubelet never removes these, because it could not get them back."""
 START_SECONDS, IMPORT_SECONDS, STOP_SECONDS = 20.0, 120.0, 10.0
 POLL = 0.02
 DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL")
@@ -49,9 +51,7 @@ async def seed(tools: Path, tars: Mapping[Path, str], target: Path, report: Repo
         ctr = (str(tools / "ctr"), "--address", str(socket), "--namespace", NAMESPACE)
         for done, tar in enumerate(tars):
             report("software", f"importing {tar.stem}", float(done), float(len(tars)), "images")
-            await run(
-                *ctr, "images", "import", "--snapshotter", "overlayfs", str(tar), seconds=IMPORT_SECONDS
-            )
+            await run(*ctr, "images", "import", "--label", PINNED, str(tar), seconds=IMPORT_SECONDS)
     markers = target / MARKERS
     markers.mkdir()
     for tar, digest in tars.items():

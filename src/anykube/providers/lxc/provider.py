@@ -12,6 +12,7 @@ from anykube.facts.artifacts import ArtifactLock
 from anykube.facts.host import SystemFacts
 from anykube.facts.machines import SiteFacts
 from anykube.facts.record import Record
+from anykube.plan.artifacts import needed
 from anykube.plan.blueprint import Blueprint, MachineBlueprint, settings_digest
 from anykube.plan.effects import (
     CreateMachine,
@@ -73,7 +74,7 @@ class LxcProvider:
                 SOFTWARE: software.settings(lock),
                 NETWORK: {"bridge": bridge, "subnet": str(subnet)},
             },
-            baked=tuple(sorted(lock.artifacts)) if lock else (),
+            baked=needed(self._cluster),
         )
 
     async def observe(self) -> SiteFacts:

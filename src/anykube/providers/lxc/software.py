@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from anykube.content.paths import BINARIES, STAMP_THRESHOLD, STAMPS, install_path
@@ -21,10 +22,11 @@ from anykube.providers.lxc import images
 from anykube.providers.lxc.layers import building
 from anykube.providers.lxc.layout import Layout
 
-FORMAT = "1"
+FORMAT = "2"
 """Raise it when the layer is built differently from the same artifacts."""
 BUILD_SECONDS = 600.0
 CHUNK = 4 * 1024 * 1024
+SECOND = 1_000_000_000
 
 ArtifactPath = Callable[[str], Path]
 """Where the store keeps the file with a sha256."""
@@ -104,14 +106,20 @@ def _place(root: Path, name: str, digest: str, source: Path) -> None:
             remedy="anykube artifacts verify",
         )
     target.chmod(0o644 if name.startswith("image-") else 0o755)
-    status = target.stat()
-    if status.st_size < STAMP_THRESHOLD:
-        return
-    stamps = root / STAMPS[1:]
-    stamps.mkdir(parents=True, exist_ok=True)
-    second = 10**9
-    times = f"{status.st_size}:{status.st_mtime_ns // second}:{status.st_ctime_ns // second}"
-    (stamps / path.replace("/", "%")).write_text(f"{times} {digest}\n")
+    if target.stat().st_size >= STAMP_THRESHOLD:
+        stamps = root / STAMPS[1:]
+        stamps.mkdir(parents=True, exist_ok=True)
+        (stamps / path.replace("/", "%")).write_text(f"{_identity(target)} {digest}\n")
+
+
+def _identity(file: Path) -> str:
+    """Size and times of a file as the probe prints them (facts/probe_script.py); a node sees the same."""
+    status = file.stat()
+    times = (
+        f"{datetime.fromtimestamp(nanoseconds // SECOND, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds % SECOND:09}"
+        for nanoseconds in (status.st_mtime_ns, status.st_ctime_ns)
+    )
+    return ":".join((str(status.st_size), *times))
 
 
 def _copy(source: Path, target: Path) -> str:
