@@ -8,6 +8,7 @@ import pytest
 
 from anykube.errors import SpecError
 from anykube.spec.load import load, parse
+from anykube.spec.validate import validate
 
 GOOD = """\
 apiVersion: anykube.dev/v1alpha1
@@ -100,6 +101,15 @@ def test_pools_that_would_share_a_node_name() -> None:
     assert parse(text, "c")[1] == []
     pools = "      - {name: x, roles: [worker]}\n      - {name: x-1, roles: [worker]}\n  network:"
     assert parse(text.replace("  network:", pools), "c")[1] == []
+
+
+def test_a_cluster_made_in_python_is_checked_too() -> None:
+    cluster = load(GOOD, "c")
+    validate(cluster)
+    kubernetes = cluster.spec.kubernetes.model_copy(update={"version": "1.2.3"})
+    spec = cluster.spec.model_copy(update={"kubernetes": kubernetes})
+    with pytest.raises(SpecError, match=r"SPEC-026  kubernetes.version: 1.2.3 is not offered"):
+        validate(cluster.model_copy(update={"spec": spec}))
 
 
 def test_problems_are_bounded() -> None:
