@@ -116,10 +116,12 @@ async def test_an_edit_by_hand_is_named_and_repaired(client: KubeClient) -> None
     await by_hand(
         client, "PATCH", parse("ConfigMap/kube-system/coredns").path, {"data": {"Corefile": "oops"}}
     )
-    assert await differences(client) == {
-        COREDNS: ObjectFacts(True, ("spec.replicas", "spec.template.spec.containers[coredns].image")),
-        "ConfigMap/kube-system/coredns": ObjectFacts(True, ("data.Corefile",)),
-    }
+    # Twice: to observe changes nothing.
+    for _ in range(2):
+        assert await differences(client) == {
+            COREDNS: ObjectFacts(True, ("spec.replicas", "spec.template.spec.containers[coredns].image")),
+            "ConfigMap/kube-system/coredns": ObjectFacts(True, ("data.Corefile",)),
+        }
     await apply_all(client, wanted(FULL))
     assert await differences(client) == {}
 
@@ -223,6 +225,21 @@ async def test_a_node_belongs_to_its_kubelet(client: KubeClient) -> None:
         assert await client.node_ready(name)
     finally:
         await client.delete(f"Node//{name}")
+
+
+async def test_a_node_that_vanishes_meanwhile_is_not_made_again(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, worker = wanted(FULL, labels_of_nodes=True)
+    name = reference(worker)
+    await by_hand(client, "POST", collection_path("Node"), {"metadata": worker["metadata"]})
+    found = await client.get(name)
+    await client.delete(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "get", lambda _name: asyncio.sleep(0, found))
+        with pytest.raises(KubeBusyError, match="uid"):
+            await client.apply(worker)
+    assert await client.get(name) is None
 
 
 async def test_a_workload_is_ready_when_its_pods_of_now_are(client: KubeClient) -> None:

@@ -54,8 +54,9 @@ def test_it_fails_when_the_configuration_cannot_be_read(root: Path) -> None:
     command = ["sh", "-c", script(root)]
     (root / "run/flannel/subnet.env").write_text("x")
     (root / "etc/kube-flannel/cni-conf.json").unlink()
+    (root / "etc/cni/net.d/.10-flannel.draft").write_text("the rest of an earlier try")
     assert subprocess.run(command, timeout=5, stderr=subprocess.DEVNULL).returncode != 0
-    assert list((root / "etc/cni/net.d").iterdir()) == []
+    assert not (root / "etc/cni/net.d/10-flannel.conflist").exists()
 
 
 def test_it_gives_up_in_the_end(root: Path) -> None:

@@ -30,6 +30,11 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
     ({"c": [{"name": "x"}, {"name": "y"}]}, {"c": [{"name": "y"}, {"name": "x"}]}, ("c",)),
     ({"c": [{"other": 1}]}, {"c": [{"other": 2}]}, ("c",)),
     ({"c": [{"name": "x"}, {"name": "x"}]}, {"c": [{"name": "x"}]}, ("c",)),
+    (
+        {"c": [{"name": "x", "v": 1}, {"name": "x", "v": 2}]},
+        {"c": [{"name": "x", "v": 1}, {"name": "x", "v": 3}]},
+        ("c",),
+    ),
     ({"labels": {"a.b/c": "1"}}, {"labels": {"a.b/c": "2"}}, ("labels[a.b/c]",)),
     ({"data": {"1": True}}, {"data": {"1": False}}, ("data.1",)),
     ({"status": {"ready": 1}}, {"status": {"ready": 2}}, ()),
