@@ -296,10 +296,12 @@ async def _forward(source: asyncio.StreamReader, target: asyncssh.SSHWriter[byte
 
 @cache
 def _shell_files() -> tuple[Path, ...]:
-    """dash and the libraries it is linked with. Not busybox's shell: that one prefers its own applets to
-    every program, and would for example change the network of this machine with its own `ip`."""
-    listed = subprocess.run(["ldd", SHELL], capture_output=True, text=True, check=True).stdout.split()
-    return (SHELL, *(Path(word) for word in listed if word.startswith("/")))
+    """dash, flock and the libraries they are linked with. Not busybox's shell: that one prefers its own
+    applets to every program, and would for example change the network of this machine with its own `ip`."""
+    flock = [Path(found)] if (found := shutil.which("flock")) else []
+    linked = subprocess.run(["ldd", SHELL, *flock], capture_output=True, text=True, check=True)
+    listed = [word for word in linked.stdout.split() if not word.endswith(":")]
+    return tuple(dict.fromkeys([SHELL, *flock, *(Path(word) for word in listed if word.startswith("/"))]))
 
 
 def _make_tree(name: str, folder: Path) -> None:

@@ -19,6 +19,8 @@ _HEAD = (
     + r"""
 export LC_ALL=C TZ=UTC PATH=/usr/sbin:/usr/bin:/sbin:/bin
 umask 077
+lineage=$1 epoch=$2
+shift 2
 newline='
 '
 fail() { printf '%s\n' "$*" >&2; exit 1; }
@@ -34,15 +36,17 @@ refuse_when_fenced() {
         printf '%s newer epoch %s\n' "$FENCED_WORD" "$seen" >&2; exit "$FENCED"
     fi
 }
-claim() {
-    lineage=$1 epoch=$2
-    mkdir -p "$STATE" || exit 1
-    # Two runs may come at once: the look and the claim must be one thing.
-    exec 9>"$STATE/lock" || exit 1
+# Two runs, or two steps of one run, may come at once: owner and ledger change only under the lock.
+lock() {
+    mkdir -p "$STATE" && exec 9>"$STATE/lock" || fail "cannot write in $STATE"
     ! command -v flock >/dev/null || flock 9
+}
+unlock() { exec 9>&-; }
+claim() {
+    lock
     refuse_when_fenced
     [ "$owner $seen" = "$lineage $epoch" ] || replace "$OWNER" "$lineage $epoch$newline"
-    exec 9>&-
+    load_ledger
 }
 replace() {
     printf '%s' "$2" >"$1.new" && { sync "$1.new" 2>/dev/null || sync; } && mv -f "$1.new" "$1" ||
@@ -54,11 +58,12 @@ load_ledger() {
 }
 noted() { case $known$additions in *"$newline$1$newline"*) return 0 ;; esac; return 1; }
 note() { noted "$1" || additions="$additions$1$newline"; }
-save_ledger() { [ -z "$additions" ] || write_ledger; }
-write_ledger() {
-    replace "$LEDGER" "$(printf '%s' "$known$additions" | sort -u | tail -n +2)$newline"
-}
 forget() { known="${known%%"$newline$1$newline"*}$newline${known#*"$newline$1$newline"}"; }
+write_ledger() {
+    lines=$(printf '%s' "$known$additions" | sort -u)
+    replace "$LEDGER" "${lines#"$newline"}$newline"
+}
+save_ledger() { [ -z "$additions" ] || write_ledger; }
 of_kind() { [ ! -r "$LEDGER" ] || while IFS= read -r line; do
     case $line in "$1 "*) printf '%s\n' "${line#"$1 "}" ;; esac; done <"$LEDGER"; }
 temporary_of() { temporary="${1%/*}/.${1##*/}.anykube-new"; }
@@ -71,8 +76,6 @@ each() { tr '\n' '\0' | xargs -0 -r "$@"; }
 PUT = (
     _HEAD
     + r"""
-claim "$1" "$2"
-load_ledger
 directories= files= complete=
 while IFS= read -r line; do
     case $line in
@@ -84,6 +87,7 @@ while IFS= read -r line; do
 done
 [ -n "$complete" ] || fail 'the connection ended inside the manifest'
 
+claim
 note_folder() {
     folder=$1
     while [ -n "$folder" ] && [ ! -d "$folder" ]; do note "directory $folder"; folder=${folder%/*}; done
@@ -111,6 +115,7 @@ done <<LIST
 $files
 LIST
 save_ledger
+unlock
 
 make_folder() { [ -d "$1" ] || (umask 022; mkdir -p "$1") || fail "cannot make $1"; }
 while read -r mode owner path; do
@@ -164,19 +169,23 @@ exit 0
 REMOVE = (
     _HEAD
     + r"""
-claim "$1" "$2"
-load_ledger
-removed=
+paths= complete=
+while IFS= read -r line; do
+    case $line in end) complete=yes; break ;; esac
+    paths="$paths$line$newline"
+done
+[ -n "$complete" ] || fail 'the connection ended inside the list of paths'
+claim
 while IFS= read -r path; do
-    case $path in end) removed=yes; break ;; esac
     noted "file $path" || continue
     stamp_of "$path"
     temporary_of "$path"
     rm -f "$path" "$stamp" "$temporary" || fail "cannot remove $path"
     forget "file $path"
-done
+done <<LIST
+$paths
+LIST
 write_ledger
-[ -n "$removed" ] || fail 'the connection ended inside the list of paths'
 """
 )
 """Arguments: lineage, epoch. Input: paths, 'end'. What the ledger does not list is not ours and stays."""
@@ -184,10 +193,9 @@ write_ledger
 SET_UNIT = (
     _HEAD
     + r"""
-claim "$1" "$2"
-unit=$3 state=$4
-shift 4
-load_ledger
+claim
+unit=$1 state=$2
+shift 2
 explain() {
     systemctl status --no-pager --full --lines=0 -- "$unit" 2>&1 | cut -c 1-300 | head -n 12 >&2
     journalctl --no-pager --output=cat --lines=30 --unit="$unit" 2>&1 | cut -c 1-300 | tail -n 30 >&2
@@ -199,6 +207,7 @@ prepare() {
         note "unit $unit"
         save_ledger
     fi
+    unlock
     about=$(systemctl show -p LoadState -p NeedDaemonReload -p UnitFileState -p ActiveState -- "$unit") ||
         explain
     case $about in *NeedDaemonReload=yes* | *LoadState=not-found*) systemctl daemon-reload || explain ;; esac
@@ -210,14 +219,13 @@ case $state in
     started) prepare "$@"; systemctl start -- "$unit" || explain ;;
     restarted) prepare "$@"; systemctl restart -- "$unit" || explain ;;
     absent)
+        unlock
         systemctl stop -- "$unit" 2>/dev/null
         systemctl disable --quiet --no-reload -- "$unit" 2>/dev/null
         rm -f "$UNITS/multi-user.target.wants/$unit" "$INPUTS/$unit"
         ! systemctl is-active --quiet -- "$unit" || explain
-        if noted "unit $unit"; then
-            forget "unit $unit"
-            write_ledger
-        fi ;;
+        claim
+        ! noted "unit $unit" || { forget "unit $unit"; write_ledger; } ;;
 esac
 """
 )
@@ -227,9 +235,7 @@ absent or empty when the unit first starts is ours from then on."""
 CLEAN = (
     _HEAD
     + r"""
-claim "$1" "$2"
-shift 2
-load_ledger
+claim
 in_ledger() { case $known in *"$newline$1"*) return 0 ;; esac; return 1; }
 is_data() { for data in $DATA; do [ "$1" != "$data" ] || return 0; done; return 1; }
 DATA=$*
@@ -298,7 +304,8 @@ remove_files() {
     done | each rm -f || fail 'files cannot be removed'
     of_kind directory | sort -r | while IFS= read -r folder; do
         [ -d "$folder" ] && [ ! -L "$folder" ] || continue
-        ! is_data "$folder" || find "$folder" -xdev -mindepth 1 -delete
+        ! is_data "$folder" || rm -rf "$folder"/* "$folder"/.[!.]* "$folder"/..?* ||
+            fail "cannot empty $folder"
         rmdir "$folder" 2>/dev/null
     done
 }
