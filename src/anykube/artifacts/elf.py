@@ -16,10 +16,12 @@ MACHINES: Mapping[int, str] = {62: "amd64", 183: "arm64"}
 
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+_SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
 _DYNAMIC_ENTRY = struct.Struct("<qQ")
 _64_BIT_LITTLE_ENDIAN = b"\x02\x01"
 _EXECUTABLE_TYPES = (2, 3)
 _LOAD, _DYNAMIC, _INTERPRETER = 1, 2, 3
+_NO_BITS = 8
 _DT_NEEDED, _DT_STRING_TABLE = 1, 5
 
 
@@ -55,9 +57,9 @@ def _parse(data: mmap.mmap) -> Program:
     ident, kind, machine = header[0], header[1], header[2]
     if ident[4:6] != _64_BIT_LITTLE_ENDIAN or kind not in _EXECUTABLE_TYPES:
         raise ValueError("it is not a 64-bit little-endian program")
-    sections_end = header[6] + header[11] * header[12]
     segments = _segments(data, offset=header[5], count=header[10])
-    ends = (sections_end, *(segment.offset + segment.size for segment in segments))
+    ends = [segment.offset + segment.size for segment in segments]
+    ends += _section_ends(data, offset=header[6], count=header[12])
     whole = max(ends) <= len(data)
     return Program(
         arch=MACHINES.get(machine, f"machine {machine}"),
@@ -72,6 +74,15 @@ def _segments(data: mmap.mmap, *, offset: int, count: int) -> list[_Segment]:
         raise ValueError("it ends within its program headers")
     rows = (_PROGRAM_HEADER.unpack_from(data, offset + i * _PROGRAM_HEADER.size) for i in range(count))
     return [_Segment(kind=row[0], offset=row[2], address=row[3], size=row[5]) for row in rows]
+
+
+def _section_ends(data: mmap.mmap, *, offset: int, count: int) -> list[int]:
+    """Where the header table and each section with content end; what can be read of them, in a cut file."""
+    ends = [offset + count * _SECTION_HEADER.size if count else 0]
+    if ends[0] <= len(data):
+        rows = (_SECTION_HEADER.unpack_from(data, offset + i * _SECTION_HEADER.size) for i in range(count))
+        ends += [row[4] + row[5] for row in rows if row[1] != _NO_BITS]
+    return ends
 
 
 def _interpreter(data: mmap.mmap, segments: list[_Segment]) -> str | None:
