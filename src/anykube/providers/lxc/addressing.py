@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError, ip_network
+from pathlib import PurePath
 
 from anykube.errors import ProviderError
 from anykube.spec.nodes import Node
@@ -25,14 +26,20 @@ def bridge_name(cluster: str) -> str:
     return f"ak-{cluster[:5]}-{_digest(cluster)[:6]}"
 
 
-def interface_name(node: str) -> str:
-    """The host's end of a node's cable: short, stable, and telling that it is ours."""
-    return f"akv-{_digest(node)[:11]}"
+def interface_name(folder: PurePath) -> str:
+    """The host's end of a node's cable, named after the node's folder: short, stable and no one else's."""
+    return f"akv-{_digest(str(folder))[:11]}"
 
 
-def hardware_address(node: str) -> str:
+def cgroup_names(folder: PurePath) -> tuple[str, str]:
+    """The control groups of a node and of its LXC monitor. LXC's own names are not unique on a machine."""
+    name = f"{folder.name}-{_digest(str(folder))[:8]}"
+    return f"anykube.node.{name}", f"anykube.monitor.{name}"
+
+
+def hardware_address(folder: PurePath) -> str:
     """A stable, locally administered MAC address: neighbours need not learn a new one after a restart."""
-    digest = _digest(node)
+    digest = _digest(str(folder))
     return ":".join(["02", *(digest[index : index + 2] for index in range(0, 10, 2))])
 
 

@@ -1,7 +1,7 @@
 """The control groups of a container: ended and removed where LXC leaves them behind.
 
-LXC 5 leaves `lxc.monitor.<name>` on cgroup v1, and after a killed monitor also the container's own group
-with its processes; the next start would then silently use another group, without the limits.
+LXC 5 leaves the monitor's group on cgroup v1, and after a killed monitor also the container's own group with
+its processes; the next start would then fail, or use another group.
 """
 
 from __future__ import annotations
@@ -14,28 +14,30 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from anykube.providers.lxc.addressing import cgroup_names
+
 ROOT = Path("/sys/fs/cgroup")
 SECONDS = 10.0
 POLL = 0.02
 
 
-def groups(name: str) -> list[Path]:
-    """The top groups of a container in every hierarchy."""
-    kinds = (f"lxc.payload.{name}", f"lxc.monitor.{name}")
+def groups(folder: Path) -> list[Path]:
+    """The top groups of the container in this folder, in every hierarchy."""
     hierarchies = (ROOT, *ROOT.glob("*/"))
-    return [path for folder in hierarchies for kind in kinds if (path := folder / kind).is_dir()]
+    names = cgroup_names(folder)
+    return [path for hierarchy in hierarchies for name in names if (path := hierarchy / name).is_dir()]
 
 
-async def clear(name: str) -> None:
+async def clear(node: Path) -> None:
     """End what still runs in a container's groups and remove them. Only for a container that is stopped."""
     deadline = time.monotonic() + SECONDS
-    while (found := groups(name)) and time.monotonic() < deadline:
+    while (found := groups(node)) and time.monotonic() < deadline:
         for group in found:
             for folder in _deepest_first(group):
                 _kill(folder)
                 with suppress(OSError):
                     folder.rmdir()
-        if groups(name):
+        if groups(node):
             await asyncio.sleep(POLL)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import PurePosixPath
 
-from anykube.providers.lxc.addressing import gateway, hardware_address, interface_name
+from anykube.providers.lxc.addressing import cgroup_names, gateway, hardware_address, interface_name
 
 DISKS = ("containerd", "kubelet", "etcd")
 """Folders under /var/lib that need a real file system: containerd's own overlays do not work on an overlay,
@@ -38,6 +38,7 @@ class Container:
 def container_config(container: Container) -> str:
     """The file that lxc-start reads."""
     layers = ":".join(str(layer) for layer in container.layers)
+    group, monitor_group = cgroup_names(container.folder)
     lines = [
         "# Made by anykube; a change by hand is lost when the machine's size changes.",
         f"lxc.uts.name = {container.name}",
@@ -47,6 +48,8 @@ def container_config(container: Container) -> str:
         "lxc.mount.auto = proc:rw sys:rw cgroup:rw:force",
         "lxc.cap.drop =",
         "lxc.apparmor.profile = unconfined",
+        f"lxc.cgroup.dir.container = {group}",
+        f"lxc.cgroup.dir.monitor = {monitor_group}",
         "lxc.cgroup.devices.allow = a",
         "lxc.cgroup2.devices.allow = a",
         *_mounts(container),
@@ -103,8 +106,8 @@ def _network(container: Container) -> list[str]:
         "link": container.bridge,
         "name": "eth0",
         "flags": "up",
-        "hwaddr": hardware_address(container.name),
-        "veth.pair": interface_name(container.name),
+        "hwaddr": hardware_address(container.folder),
+        "veth.pair": interface_name(container.folder),
         "ipv4.address": f"{container.address}/{container.subnet.prefixlen}",
         "ipv4.gateway": str(gateway(container.subnet)),
     }

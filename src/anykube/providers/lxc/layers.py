@@ -14,6 +14,7 @@ from anykube.errors import ProviderError
 from anykube.providers.lxc.layout import remove_tree
 
 POLL = 0.2
+UNFINISHED = ".new"
 
 
 @asynccontextmanager
@@ -33,7 +34,8 @@ async def building(final: Path, seconds: float) -> AsyncIterator[tuple[Path, int
         if _made(final):
             yield None
             return
-        temporary = final.parent / f".{final.name}.new"
+        await asyncio.to_thread(_sweep, final.parent)
+        temporary = final.parent / f".{final.name}{UNFINISHED}"
         await asyncio.to_thread(remove_tree, temporary)
         temporary.mkdir()
         try:
@@ -44,6 +46,19 @@ async def building(final: Path, seconds: float) -> AsyncIterator[tuple[Path, int
         temporary.rename(final)
     finally:
         os.close(lock)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove layers that were never finished and that nobody works on: each holds up to a gigabyte."""
+    for folder in parent.glob(f".*{UNFINISHED}"):
+        lock = os.open(folder.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_tree(folder)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
 
 
 def _made(final: Path) -> bool:

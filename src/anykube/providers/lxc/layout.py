@@ -23,6 +23,8 @@ from anykube.errors import ProviderError
 
 NOTE = "machine.json"
 """Written last into a node's folder: address, settings and layers it was made with."""
+CHANGED = "changed"
+"""Stands for the digest of a shared part that is there, but not as it was made."""
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 
 
@@ -74,11 +76,18 @@ class Layout:
         write_text(site / f"{part}.json", json.dumps(note, indent=1, sort_keys=True) + "\n")
 
     def remove_note(self, part: str) -> None:
-        """Forget a shared part, and remove the folders that hold nothing any more."""
-        (self.home / "site" / f"{part}.json").unlink(missing_ok=True)
-        for folder in (self.home / "site", self.nodes, self.home, self.root):
+        """Forget a shared part, and with the last one remove the folders that hold nothing any more."""
+        site = self.home / "site"
+        (site / f"{part}.json").unlink(missing_ok=True)
+        if not any(site.glob("[!.]*.json")):
+            remove_tree(site)
+        for folder in (self.nodes, self.home, self.root):
             if not remove_if_empty(folder):
                 break
+
+    def complete_nodes(self) -> list[Path]:
+        """The folders of all containers that are complete."""
+        return [note.parent for note in sorted(self.nodes.glob(f"[!.]*/{NOTE}"))]
 
     def other_subnets(self) -> tuple[str, ...]:
         """Subnets of the other clusters on this machine, running or not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import uuid
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ BEING_MADE, BEING_REMOVED = ".new", ".gone"
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """What a new machine is made of. `images` is None where the software holds no imported images."""
+    """What a new machine is made of."""
 
     rootfs: Path
     software: SoftwareLayer
@@ -96,7 +97,7 @@ async def start(layout: Layout, name: str) -> None:
     """Start a machine and wait until its init runs. One that runs is left alone."""
     if name in await running(layout):
         return
-    await cgroups.clear(name)
+    await cgroups.clear(layout.node(name))
     log = layout.node(name) / "lxc.log"
     log.unlink(missing_ok=True)
     argv = ("lxc-start", "-P", str(layout.nodes), "-n", name, "-d")
@@ -111,8 +112,8 @@ async def delete(layout: Layout, name: str) -> None:
     folder, gone = layout.node(name), layout.nodes / f".{name}{BEING_REMOVED}"
     if folder.exists():
         await attempt("lxc-stop", "-P", str(layout.nodes), "-n", name, "-k", seconds=60)
-    await cgroups.clear(name)
-    await attempt("ip", "link", "delete", interface_name(name))
+    await cgroups.clear(folder)
+    await attempt("ip", "link", "delete", interface_name(folder))
     await asyncio.to_thread(_discard, layout, name, folder, gone)
 
 
@@ -212,8 +213,6 @@ def _container(folder: Path, name: str, note: Mapping[str, object]) -> Container
 
 
 def _write_note(folder: Path, note: Mapping[str, object]) -> None:
-    import json
-
     write_text(folder / NOTE, json.dumps(note, indent=1, sort_keys=True) + "\n")
 
 

@@ -19,11 +19,9 @@ from anykube.errors import ProviderError
 from anykube.plan.blueprint import settings_digest
 from anykube.providers.lxc.addressing import gateway, interface_name
 from anykube.providers.lxc.commands import attempt, run
-from anykube.providers.lxc.layout import Layout
+from anykube.providers.lxc.layout import CHANGED, Layout
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-CHANGED = "changed"
-"""Stands for the digest of a network that is there, but not as it was made."""
 MODULES = ("overlay", "br_netfilter", "vxlan", "nf_tables", "nft_masq", "nf_conntrack", "xt_comment", "tun")
 """Loaded here, because a node cannot: what containers, kube-proxy and flannel use."""
 AT_LEAST = {
@@ -43,28 +41,35 @@ def table_name(cluster: str) -> str:
 async def ensure(layout: Layout, settings: Mapping[str, str]) -> None:
     """Have the bridge, the table and forwarding; nodes that run are attached to the bridge again."""
     subnet, bridge = IPv4Network(settings["subnet"]), settings["bridge"]
+    note = layout.note("network")
+    if note is not None and note["settings"] != settings and layout.complete_nodes():
+        raise ProviderError(
+            f"The nodes of {layout.cluster} on this machine were made with another record of this cluster.",
+            evidence=[f"their subnet is {note['settings']['subnet']}, the record says {subnet}"],
+            remedy="use the same user and ANYKUBE_STATE_DIR as then, or give the cluster another name",
+        )
+    # Intent first: whatever of it exists when anykube is killed is then found again, and can be removed.
+    await asyncio.to_thread(layout.write_note, "network", _note(layout, settings, None))
     await attempt("modprobe", "--all", "--quiet", *MODULES)
     await asyncio.to_thread(_raise_limits)
-    await _bridge(layout, bridge, subnet)
+    await _bridge(bridge, subnet, note)
     _write(FORWARDING, 1)
     await run("nft", "-f", "-", stdin=ruleset(layout.cluster, bridge, subnet))
     await _remove_accepts(layout.cluster)
     await _insert_accepts(layout.cluster, bridge)
-    rules = await _rules(layout.cluster)
-    note = {"cluster": layout.cluster, "settings": dict(settings), "rules": rules}
-    await asyncio.to_thread(layout.write_note, "network", note)
     await _attach(layout, bridge)
+    rules = await _rules(layout.cluster)
+    await asyncio.to_thread(layout.write_note, "network", _note(layout, settings, rules))
 
 
 async def digest(layout: Layout) -> str | None:
-    """The digest of the settings if everything is in place, `CHANGED` if some of it is, None if nothing."""
+    """The digest of the settings if everything is in place, `CHANGED` if some of it is not, None if the
+    network was never made or is removed."""
     note = layout.note("network")
     if note is None:
         return None
     settings: Mapping[str, str] = note["settings"]
     addresses, rules = await asyncio.gather(_addresses(settings["bridge"]), _rules(layout.cluster))
-    if addresses is None and rules is None:
-        return None
     subnet = IPv4Network(settings["subnet"])
     wanted = [f"{gateway(subnet)}/{subnet.prefixlen}"]
     whole = addresses == wanted and rules == note["rules"] and _read(FORWARDING) == 1
@@ -83,6 +88,10 @@ async def remove(layout: Layout, bridge: str) -> None:
     await asyncio.to_thread(layout.remove_note, "network")
 
 
+def _note(layout: Layout, settings: Mapping[str, str], rules: str | None) -> dict[str, Any]:
+    return {"cluster": layout.cluster, "settings": dict(settings), "rules": rules}
+
+
 def ruleset(cluster: str, bridge: str, subnet: IPv4Network) -> str:
     """The whole table, replaced at once: nodes reach the world under this machine's address."""
     table = table_name(cluster)
@@ -97,13 +106,13 @@ table ip {table} {{
 """
 
 
-async def _bridge(layout: Layout, bridge: str, subnet: IPv4Network) -> None:
+async def _bridge(bridge: str, subnet: IPv4Network, known: Mapping[str, Any] | None) -> None:
     wanted = f"{gateway(subnet)}/{subnet.prefixlen}"
     present = await _addresses(bridge)
     if present is None:
         await _refuse_used(subnet)
         await run("ip", "link", "add", bridge, "type", "bridge")
-    elif layout.note("network") is None and present not in ([], [wanted]):
+    elif known is None and present not in ([], [wanted]):
         raise ProviderError(
             f"There is a bridge {bridge} on this machine that anykube did not make.",
             evidence=[f"its addresses: {', '.join(present)}"],
@@ -130,9 +139,8 @@ async def _refuse_used(subnet: IPv4Network) -> None:
 
 async def _attach(layout: Layout, bridge: str) -> None:
     """Nodes keep running when their bridge goes away; their cables are put back."""
-    names = [folder.name for folder in layout.nodes.glob("[!.]*")] if layout.nodes.is_dir() else []
-    for name in names:
-        await attempt("ip", "link", "set", interface_name(name), "master", bridge)
+    for folder in layout.complete_nodes():
+        await attempt("ip", "link", "set", interface_name(folder), "master", bridge)
 
 
 async def _addresses(bridge: str) -> list[str] | None:

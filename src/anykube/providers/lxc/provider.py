@@ -25,7 +25,7 @@ from anykube.plan.effects import (
 from anykube.providers.base import Report
 from anykube.providers.lxc import addressing, host, machine, network, recipe, rootfs, software
 from anykube.providers.lxc.commands import require_root_and_tools
-from anykube.providers.lxc.layout import Layout
+from anykube.providers.lxc.layout import CHANGED, Layout
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node
 from anykube.transports.base import Endpoint
@@ -86,7 +86,8 @@ class LxcProvider:
         parts = {part: found for part in (ROOTFS, SOFTWARE) if (found := self._layer_digest(part))}
         if digest is not None:
             parts[NETWORK] = digest
-        return SiteFacts(parts, machines)
+        # A folder of ours without any note: anykube was killed in its first step.
+        return SiteFacts(parts or {ROOTFS: CHANGED}, machines)
 
     async def perform(self, effect: MachineEffect, report: Report) -> Mapping[str, str]:
         """Do one effect; see Provider."""
@@ -119,7 +120,7 @@ class LxcProvider:
         if note is None:
             return None
         settings: Mapping[str, str] = note["settings"]
-        return settings_digest(settings) if self._layer_folder(part, settings).is_dir() else None
+        return settings_digest(settings) if self._layer_folder(part, settings).is_dir() else CHANGED
 
     def _layer_folder(self, part: str, settings: Mapping[str, str]) -> Path:
         if part == ROOTFS:
