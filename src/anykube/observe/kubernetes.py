@@ -39,7 +39,7 @@ async def observe_kubernetes(
 async def _observe(
     client: KubeClient, objects: Sequence[Mapping[str, Any]], workloads: Sequence[str]
 ) -> KubernetesFacts:
-    version = asyncio.ensure_future(client.version())
+    version = await client.version()
     nodes, *lists = await _together(
         [
             client.list_objects("Node"),
@@ -51,7 +51,7 @@ async def _observe(
     compared = await _together([_compare(client, live.get(reference(thing)), thing) for thing in objects])
     return KubernetesFacts(
         ready=True,
-        version=await version,
+        version=version,
         nodes={node["metadata"]["name"]: node_facts(node) for node in nodes},
         objects=dict(zip(map(reference, objects), compared, strict=True)),
         workloads=_workloads(live, workloads),

@@ -40,23 +40,27 @@ async def impostor(
     folder: Path,
     answer: bytes,
     *,
+    then: bytes | None = None,
     repeat: bytes = b"",
     pause: float = 0,
     silent: bool = False,
 ) -> AsyncIterator[str]:
-    """A server with the right certificate and the wrong answers."""
+    """A server with the right certificate and the wrong answers: the first, then others if given."""
     pem = folder / "server.pem"
     pem.touch(0o600)
     pem.write_bytes(secrets.part("server", "certificate").reveal() + secrets.part("server", "key").reveal())
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pem)
 
+    served: list[bytes] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
             if silent:
                 await reader.read()
-            writer.write(answer)
+            writer.write(then if served and then is not None else answer)
+            served.append(answer)
             while repeat:
                 writer.write(repeat)
                 await writer.drain()
@@ -117,6 +121,17 @@ async def test_one_that_never_answers(
         assert "no answer within 0.3 s" in await client.readiness()
         assert time.perf_counter() - start < 1
         await client.close()
+
+
+async def test_one_that_is_ready_and_then_gone(secrets: SecretStore, tmp_path: Path) -> None:
+    """What was seen of it is not half of the truth, it is nothing."""
+    async with (
+        impostor(secrets, tmp_path, EMPTY, then=b"") as url,
+        client_for(secrets, url) as client,
+    ):
+        assert await observe_kubernetes(client, (), ("Deployment/a/b",)) == KubernetesFacts()
+        with pytest.raises(TransportError):
+            await client.nodes()
 
 
 async def test_one_that_drips_for_ever(
