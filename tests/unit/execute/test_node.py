@@ -475,6 +475,10 @@ SABOTAGED = (
 )
 
 
+STRIDES = pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.soak)])
+"""Every fourth point in each run, every point in a soak."""
+
+
 def _kill_at(host: SimulatedHost, call: int) -> None:
     """The k-th call of a program kills, without warning, the shell that makes it and itself."""
     for name in SABOTAGED:
@@ -497,7 +501,10 @@ def _heal(host: SimulatedHost) -> int:
     return calls
 
 
-async def test_clean_killed_at_any_point_is_finished_by_the_next(host: SimulatedHost, hand: NodeHand) -> None:
+@STRIDES
+async def test_clean_killed_at_any_point_is_finished_by_the_next(
+    host: SimulatedHost, hand: NodeHand, stride: int
+) -> None:
     kill_at, survived = 1, False
     while not survived:
         before = await _used(host, hand)
@@ -514,11 +521,14 @@ async def test_clean_killed_at_any_point_is_finished_by_the_next(host: Simulated
         for path in ("/var/lib/etcd", "/opt"):
             if host.path(path).exists():
                 host.path(path).rmdir()
-        kill_at += 1
+        kill_at += stride
     assert kill_at > 10
 
 
-async def test_put_killed_at_any_point_is_finished_by_the_next(host: SimulatedHost, hand: NodeHand) -> None:
+@STRIDES
+async def test_put_killed_at_any_point_is_finished_by_the_next(
+    host: SimulatedHost, hand: NodeHand, stride: int
+) -> None:
     kill_at, survived = 1, False
     new = "new " + "n" * 3000
     while not survived:
@@ -541,5 +551,5 @@ async def test_put_killed_at_any_point_is_finished_by_the_next(host: SimulatedHo
         assert temporaries(host) == []
         await hand.clean()
         assert not host.path("/etc/fresh").exists()
-        kill_at += 1
+        kill_at += stride
     assert kill_at > 10
