@@ -57,6 +57,7 @@ def parse(text: str, source: str = "cluster.yaml") -> tuple[Cluster | None, list
 
 def locate(text: str, source: str, found: Iterable[Finding]) -> list[Problem]:
     """Findings made later (such as networks that this machine uses), at their places in the text."""
+    source = escaped(source, 200)
     tree = read_tree(text, source).tree
     if not isinstance(tree, Table):
         return [Problem(source, 1, 1, finding.code, finding.message, finding.hint) for finding in found]

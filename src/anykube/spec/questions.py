@@ -20,6 +20,10 @@ from anykube.spec.template import Answers, Host, problems
 Kind = Literal["text", "choice", "integer", "number", "yes-no", "hosts"]
 Store = Callable[[Answers, Any], Answers]
 
+OVERLAP = "NET-014"
+SIZE = "NET-013"
+SIZE_AND_OVERLAP = (SIZE, OVERLAP)
+
 
 def _always(_answers: Answers) -> bool:
     return True
@@ -57,14 +61,19 @@ class Question:
     choices: tuple[str, ...] = ()
     applies: Callable[[Answers], bool] = _always
     store: Store | None = None
+    later: tuple[str, ...] = ()
+    """Codes of problems that the answer to a later question may still solve."""
+    settles: tuple[str, ...] = ()
+    """Codes of problems from earlier answers that must be solved with this one."""
 
     def answer(self, answers: Answers, text: str) -> Answers:
         """The answers with this one added; ValueError with a sentence for people when it cannot be."""
         after = self._stored(answers, text)
-        before = {problem.message for problem in problems(answers)}
+        if self.kind in ("choice", "yes-no"):
+            return after
+        before = {problem.message for problem in problems(answers) if problem.code not in self.settles}
         for problem in problems(after):
-            # Hosts come after the provider: what later answers complete is not this answer's fault.
-            if self.kind not in ("choice", "yes-no") and problem.message not in before:
+            if problem.message not in before and problem.code not in self.later:
                 raise ValueError(f"{problem.message}{'; ' if problem.hint else ''}{problem.hint}")
         return after
 
@@ -185,9 +194,16 @@ QUESTIONS: tuple[Question, ...] = (
         "The machines, the control plane first, each as NAME [USER@]ADDRESS[:PORT] KEYTYPE KEY",
         "hosts",
         applies=_on_machines,
+        later=SIZE_AND_OVERLAP,
     ),
     Question(
-        "workers", "--workers", "How many workers", "integer", str(_START.workers), applies=_sized_workers
+        "workers",
+        "--workers",
+        "How many workers",
+        "integer",
+        str(_START.workers),
+        applies=_sized_workers,
+        later=SIZE_AND_OVERLAP,
     ),
     Question(
         "control-plane-cpus",
@@ -232,9 +248,18 @@ QUESTIONS: tuple[Question, ...] = (
         _START.backend,
         choices=("vxlan", "host-gw"),
     ),
-    Question("pods", "--pods", "Network of the pods", "text", _START.pods),
-    Question("services", "--services", "Network of the Services", "text", _START.services),
-    Question("subnet", "--subnet", "Network of the nodes (empty: one that is free)", "text", applies=_on_lxc),
+    Question("pods", "--pods", "Network of the pods", "text", _START.pods, later=(OVERLAP,), settles=(SIZE,)),
+    Question(
+        "services", "--services", "Network of the Services", "text", _START.services, settles=SIZE_AND_OVERLAP
+    ),
+    Question(
+        "subnet",
+        "--subnet",
+        "Network of the nodes (empty: one that is free)",
+        "text",
+        applies=_on_lxc,
+        settles=SIZE_AND_OVERLAP,
+    ),
     Question("dns", "--dns", "Install CoreDNS", "yes-no", "yes"),
     Question("metrics", "--metrics", "Install metrics-server", "yes-no", "no"),
 )

@@ -138,10 +138,7 @@ def test_any_text_as_an_answer_is_taken_or_refused_with_a_sentence(question: Que
 
 
 def test_empty_answers_lead_to_the_demo() -> None:
-    answers = Answers()
-    for question in QUESTIONS:
-        if question.applies(answers):
-            answers = question.answer(answers, "")
+    answers = answered()
     assert answers == Answers()
     made = load(render(answers), "c")
     demo = load((Path(__file__).parents[3] / "examples" / "demo.yaml").read_text(), "c")
@@ -149,17 +146,13 @@ def test_empty_answers_lead_to_the_demo() -> None:
 
 
 def test_answers_lead_to_machines() -> None:
-    texts = {
-        "provider": "machines",
-        "key": "/root/key",
-        "hosts": f"one 192.0.2.1 {KEY}\ntwo admin@two.example.com:2222 {KEY} a comment\n",
-        "dns": "no",
-        "metrics": "y",
-    }
-    answers = Answers()
-    for question in QUESTIONS:
-        if question.applies(answers):
-            answers = question.answer(answers, texts.get(question.name, ""))
+    answers = answered(
+        provider="machines",
+        key="/root/key",
+        hosts=f"one 192.0.2.1 {KEY}\ntwo admin@two.example.com:2222 {KEY} a comment\n",
+        dns="no",
+        metrics="y",
+    )
     cluster = load(render(answers), "c")
     machines = cluster.spec.machines.provider.machines
     assert machines is not None
@@ -181,7 +174,8 @@ def test_answers_lead_to_machines() -> None:
         ("worker-memory", "1", "at least 512"),
         ("worker-cpus", "1,5", "must be a number"),
         ("pods", "10.244.0.0", "a prefix length"),
-        ("pods", "10.96.0.0/12", "overlaps"),
+        ("services", "10.244.0.0/20", "overlaps network.pods"),
+        ("pods", "10.244.0.0/24", "too small"),
         ("subnet", "10.244.1.0/24", "overlaps network.pods"),
         ("name", "Demo", "lower-case"),
         ("provider", "aws", "is none of lxc, machines"),
@@ -194,6 +188,31 @@ def test_answers_lead_to_machines() -> None:
 def test_wrong_answers_are_told_at_once(name: str, text: str, part: str) -> None:
     question = next(question for question in QUESTIONS if question.name == name)
     assert part in question.check(text)
+
+
+def answered(**texts: str) -> Answers:
+    """The answers to all questions in order, the others with their defaults."""
+    answers = Answers()
+    for question in QUESTIONS:
+        if question.applies(answers):
+            answers = question.answer(answers, texts.get(question.name, ""))
+    return answers
+
+
+def test_an_answer_may_need_a_later_one() -> None:
+    assert render(answered(pods="10.96.0.0/16", services="10.112.0.0/16"))
+    assert render(answered(workers="300", pods="10.0.0.0/12"))
+    hosts = f"a 10.244.0.1 {KEY}\nb 10.96.0.1 {KEY}"
+    assert render(answered(provider="machines", hosts=hosts, pods="172.16.0.0/16", services="172.17.0.0/16"))
+
+
+def test_a_later_answer_that_solves_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"overlaps network\.pods"):
+        answered(pods="10.96.0.0/16")
+    with pytest.raises(ValueError, match="too small for 301 nodes"):
+        answered(workers="300")
+    with pytest.raises(ValueError, match=r"inside network\.services"):
+        answered(provider="machines", hosts=f"a 192.0.2.1 {KEY}\nb 10.96.0.1 {KEY}")
 
 
 @pytest.mark.parametrize("line", ["", "a", f"a b:x {KEY}", f"a b:123456 {KEY}", "a b ssh-ed25519"])
