@@ -34,6 +34,7 @@ LEASE = "/run/flannel/subnet.env"
 """flanneld writes it when its network stands; the CNI plugin reads it for every pod."""
 CONFIG = "/etc/kube-flannel"
 CNI_CONFIG = "/etc/cni/net.d/10-flannel.conflist"
+PROGRAMS = "/usr/local/sbin"
 EXECUTABLE = 0o755
 DRAFT = "/etc/cni/net.d/.10-flannel.draft"
 
@@ -168,6 +169,7 @@ def _container(cluster: Cluster, endpoint: str) -> Object:
             # The API server itself, not its Service: the pod network must come up without kube-proxy.
             environment("KUBERNETES_SERVICE_HOST", endpoint),
             environment("KUBERNETES_SERVICE_PORT", str(API_PORT)),
+            environment("PATH", f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin"),
         ],
         "lifecycle": {"postStart": {"exec": {"command": ["/bin/busybox", "sh", "-c", PUBLISH]}}},
         "resources": requests("50m", "50Mi"),
@@ -181,6 +183,6 @@ def _container(cluster: Cluster, endpoint: str) -> Object:
             {"name": "run", "mountPath": "/run/flannel"},
             {"name": "cni", "mountPath": "/etc/cni/net.d"},
             {"name": "config", "mountPath": CONFIG, "readOnly": True},
-            {"name": "no-iptables", "mountPath": "/usr/local/sbin", "readOnly": True},
+            {"name": "no-iptables", "mountPath": PROGRAMS, "readOnly": True},
         ],
     }
