@@ -6,8 +6,8 @@ from anykube.content import system
 from anykube.content.context import NodeContext
 from anykube.content.files import CONFIG_MODE, binary, certificate, certificate_and_key
 from anykube.content.model import Component, File, Text
-from anykube.content.paths import ETCD, install_path
-from anykube.content.unit import Service, flags, oom_score
+from anykube.content.paths import ETCD, STATE, install_path
+from anykube.content.unit import Service, command_line, flags, oom_score
 
 NAME = "etcd"
 SERVICE = "etcd.service"
@@ -16,8 +16,13 @@ FOLDER = "/etc/etcd"
 PKI = f"{FOLDER}/pki"
 """Not under /etc/kubernetes/pki: CIS 1.1.19 wants that to be root's, and etcd does not run as root."""
 MEMBERS = f"{FOLDER}/members.env"
+BIRTH = f"{STATE}/etcd"
+BORN = f"{BIRTH}/born.env"
+"""Written when the member first serves, apart from its data: a member that loses its data then cannot found a
+second cluster (kubespray#13261), whether or not anykube is there to see it."""
 CLIENT_PORT = 2379
 PEER_PORT = 2380
+STATE_NAME = "ETCD_INITIAL_CLUSTER_STATE"
 METRICS_URL = "http://127.0.0.1:2381"
 QUOTA_BYTES = 8 * 1024**3
 """What etcd itself calls the largest sensible database; its default of 2 GiB ends in a read-only cluster."""
@@ -42,6 +47,8 @@ def component(context: NodeContext) -> Component:
         after=(system.SERVICE,),
         settings=(
             ("EnvironmentFile", MEMBERS),
+            ("EnvironmentFile", f"-{BORN}"),
+            ("ExecStartPost", "-+" + command_line(("/bin/sh", "-c", f"echo {STATE_NAME}=existing >{BORN}"))),
             ("User", "etcd"),
             ("Group", "etcd"),
             ("StateDirectory", "etcd"),
@@ -55,7 +62,12 @@ def component(context: NodeContext) -> Component:
         File(MEMBERS, Text(_members(context)), CONFIG_MODE),
         service.file(),
     )
-    directories = (("755", "root:root", FOLDER), ("700", OWNER, PKI), ("700", OWNER, ETCD))
+    directories = (
+        ("755", "root:root", FOLDER),
+        ("700", OWNER, PKI),
+        ("700", OWNER, ETCD),
+        ("700", "root:root", BIRTH),
+    )
     return Component(NAME, files, service.unit, directories, (system.NAME,))
 
 
@@ -74,11 +86,10 @@ def _host(address: str) -> str:
 
 
 def _members(context: NodeContext) -> str:
-    """The members to start or join with. 'existing' as soon as the cluster is born: a member that lost its
-    data must not found a second cluster (kubespray#13261)."""
+    """The members to start with when the cluster is born, or to join; BORN overrides the state later."""
     members = ",".join(f"{name}={peer_url(address)}" for name, address in context.etcd_members)
     state = "new" if context.birth else "existing"
-    return f'ETCD_INITIAL_CLUSTER="{members}"\nETCD_INITIAL_CLUSTER_STATE={state}\n'
+    return f'ETCD_INITIAL_CLUSTER="{members}"\n{STATE_NAME}={state}\n'
 
 
 def _flags(context: NodeContext) -> tuple[str, ...]:

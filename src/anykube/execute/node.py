@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from anykube.content.etcd import BIRTH
 from anykube.content.model import File, Source
 from anykube.content.paths import CONTAINERD, ETCD, KUBELET
 from anykube.errors import CommandError, FencedError
@@ -22,7 +23,7 @@ Resolve = Callable[[Source], tuple[bytes | Path, str]]
 """The bytes of a source, or the local file that holds them, and their sha256."""
 
 UNIT_DATA = {
-    "etcd.service": (ETCD,),
+    "etcd.service": (ETCD, BIRTH),
     "containerd.service": (CONTAINERD, "/run/containerd"),
     "kubelet.service": (KUBELET, "/var/log/pods", "/var/log/containers", "/run/flannel"),
     "kube-proxy.service": ("/var/lib/kube-proxy",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -178,6 +179,19 @@ def test_a_change_of_etcd_members_restarts_no_member_and_no_stacked_api_server(
     assert changed == {"/etc/etcd/members.env"}
     inputs = {path for part in components(after) if part.unit for path in part.unit.inputs}
     assert not changed & inputs
+
+
+def test_a_member_that_has_served_cannot_found_a_second_cluster(
+    contexts: Mapping[str, NodeContext],
+) -> None:
+    """The file that says so overrides the state of birth, and is not where the data is."""
+    (etcd,) = (part for part in components(contexts["single-in-container"]) if part.name == "etcd")
+    (unit,) = (file.source for file in etcd.files if file.path.endswith("/etcd.service"))
+    assert isinstance(unit, Text)
+    read = re.findall("^EnvironmentFile=(.*)$", unit.value, re.MULTILINE)
+    assert read == ["/etc/etcd/members.env", "-/var/lib/anykube/etcd/born.env"]
+    assert "echo ETCD_INITIAL_CLUSTER_STATE=existing >/var/lib/anykube/etcd/born.env" in unit.value
+    assert ("700", "root:root", "/var/lib/anykube/etcd") in etcd.directories
 
 
 def differing(before: NodeContext, after: NodeContext) -> set[str]:
