@@ -196,6 +196,22 @@ class PartialError(AnykubeError):
         super().__init__(brief, remedy=remedy)
         self.failures = failures
 
+    def __str__(self) -> str:
+        lines: list[str] = []
+        for names in self._groups().values():
+            others = f"\n  also      {', '.join(names[1:])}" if len(names) > 1 else ""
+            lines.append(f"{names[0]}: {self.failures[names[0]]}{others}\n")
+        return "\n".join([*lines, super().__str__()])
+
+    def _groups(self) -> dict[tuple[str, ...], list[str]]:
+        """Failures that say the same but for the name of their target are told once."""
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for name, error in self.failures.items():
+            target = name.partition("/")[0]
+            same = tuple(line.replace(target, "…") for line in (error.code, error.brief, *error.evidence))
+            groups.setdefault(same, []).append(name)
+        return groups
+
 
 class InterruptedRun(AnykubeError):
     """The run was stopped on request; what had begun was finished, nothing is half-written."""

@@ -35,6 +35,8 @@ LEASE = "/run/flannel/subnet.env"
 CONFIG = "/etc/kube-flannel"
 CNI_CONFIG = "/etc/cni/net.d/10-flannel.conflist"
 PROGRAMS = "/usr/local/sbin"
+CNI_VERSION = "0.3.1"
+"""flannel's plugin of the CNI plugins repository speaks up to 0.4.0; flannel itself ships 0.3.1."""
 EXECUTABLE = 0o755
 DRAFT = "/etc/cni/net.d/.10-flannel.draft"
 
@@ -101,7 +103,7 @@ def _cni_config() -> str:
     return _json(
         {
             "name": "cbr0",
-            "cniVersion": "1.0.0",
+            "cniVersion": CNI_VERSION,
             "plugins": [
                 {"type": "flannel", "delegate": delegate},
                 {"type": "portmap", "backend": "nftables", "capabilities": {"portMappings": True}},

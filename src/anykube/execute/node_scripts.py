@@ -23,7 +23,14 @@ lineage=$1 epoch=$2
 shift 2
 newline='
 '
+half= temporaries=
 fail() { printf '%s\n' "$*" >&2; exit 1; }
+sweep() {
+    [ -z "$half" ] || rm -f "$half"
+    [ -z "$temporaries" ] || printf %s "$temporaries" | each rm -f
+}
+trap sweep EXIT
+trap 'exit 1' HUP INT TERM
 refuse_when_fenced() {
     owner= seen= rest=
     [ ! -s "$OWNER" ] || read -r owner seen rest <"$OWNER" || :
@@ -49,8 +56,10 @@ claim() {
     load_ledger
 }
 replace() {
-    printf '%s' "$2" >"$1.new" && { sync "$1.new" 2>/dev/null || sync; } && mv -f "$1.new" "$1" ||
+    half=$1.new
+    printf '%s' "$2" >"$half" && { sync "$half" 2>/dev/null || sync; } && mv -f "$half" "$1" ||
         fail "cannot write $1"
+    half=
 }
 load_ledger() {
     known=$newline additions=
@@ -100,7 +109,7 @@ while read -r mode owner path; do
 done <<LIST
 $directories
 LIST
-temporaries= hashes= folders= large=
+hashes= folders= large=
 while read -r sha256 mode owner size path; do
     [ -n "$path" ] || continue
     [ ! -d "$path" ] || fail "$path is a directory; a file should be there"
@@ -131,8 +140,6 @@ while IFS= read -r path; do make_folder "$path"; done <<LIST
 $folders
 LIST
 
-trap 'printf %s "$temporaries" | each rm -f' EXIT
-trap 'exit 1' HUP INT TERM
 printf '%s' "$temporaries" | each rm -f
 tar -x -m -o -p -f - -C / || fail 'the files did not arrive whole'
 wrong=$(printf '%s' "$hashes" | sha256sum -c - 2>&1) ||
@@ -153,6 +160,7 @@ while read -r sha256 mode owner size path; do
 done <<LIST
 $files
 LIST
+temporaries=
 printf '%s\n' "$folders" | each sync 2>/dev/null || sync
 printf '%s' "$large" | while read -r hash path; do
     stat -c '%s %y %z' "$path" | {
