@@ -1,7 +1,7 @@
 """Issues certificates and makes keys, as the plan requests them, into the secret store.
 
 Usages follow kubeadm: elliptic-curve leaf keys sign and nothing else, authorities sign certificates. What
-exists is safe here: an authority is never made twice, and never while certificates of a lost one remain.
+exists is safe here: the store takes an authority or a key only once, even if it was lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from anykube.content.model import CertificateRequest, SecretRequest
 from anykube.errors import StateError
 from anykube.pki import kinds
-from anykube.pki.certificates import find_issuer, is_authority
+from anykube.pki.certificates import is_authority
 from anykube.pki.store import SecretStore
 from anykube.secret import Secret
 
@@ -35,11 +35,9 @@ def issue(store: SecretStore, requests: Sequence[CertificateRequest], now: datet
     """Issue these certificates with new keys, in this order; leaf certificates that exist are replaced."""
     for request in requests:
         key = ec.generate_private_key(ec.SECP256R1())
-        if request.is_authority:
-            _refuse_second_authority(store, request)
-            certificate = _authority(request, key, now)
-        else:
-            certificate = _leaf(store, request, key, now)
+        certificate = (
+            _authority(request, key, now) if request.is_authority else _leaf(store, request, key, now)
+        )
         bundle = certificate.public_bytes(Encoding.PEM) + kinds.private_pem(key)
         store.put(request.secret, kinds.CERTIFICATE, Secret(bundle), replace=not request.is_authority)
 
@@ -133,28 +131,6 @@ def _signer(
             remedy="Check this machine's clock (timedatectl). If it is right, the authority must be rotated.",
         )
     return authority, kinds.elliptic_key(content.parts["key"].reveal())
-
-
-def _refuse_second_authority(store: SecretStore, request: CertificateRequest) -> None:
-    """Refuse to make an authority that exists, or that is lost while its certificates remain (F44)."""
-    if store.kind(request.secret) is not None:
-        raise StateError(f"The authority {request.secret} exists already and is not replaced.")
-    certificates = {
-        name: content.certificate for name, content in store.contents().items() if content.certificate
-    }
-    authorities = [certificate for certificate in certificates.values() if is_authority(certificate)]
-    orphans = [
-        name
-        for name, certificate in certificates.items()
-        if certificate.issuer == _subject(request) and find_issuer(certificate, authorities) is None
-    ]
-    if orphans:
-        raise StateError(
-            f"The authority {request.secret} is lost: it issued certificates that are still here.",
-            evidence=orphans,
-            remedy=f"Restore {request.secret} from a backup of {store.folder}. A new authority would be "
-            "refused by every node that trusts the old one.",
-        )
 
 
 def _subject(request: CertificateRequest) -> x509.Name:

@@ -20,6 +20,7 @@ from anykube.errors import StateError
 from anykube.facts.secrets import SecretFacts
 from anykube.pki import kinds
 from anykube.pki.certificates import certificate_facts, is_authority
+from anykube.pki.inventory import Inventory
 from anykube.pki.kinds import Content
 from anykube.secret import Secret
 from anykube.state.files import (
@@ -47,6 +48,7 @@ class SecretStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._inventory = Inventory(folder.with_name(f"{folder.name}.json"))
         # Providers make keys for many machines at once; the cluster's lock keeps other processes out.
         self._writing = threading.Lock()
 
@@ -95,7 +97,8 @@ class SecretStore:
         return content.parts[part]
 
     def put(self, name: str, kind: str, value: Secret, *, replace: bool = False) -> None:
-        """Keep a secret. Without `replace` one that exists is an error; its kind never changes."""
+        """Keep a secret. Without `replace` it is made once: one that exists, or that existed and is lost, is
+        an error. Its kind never changes."""
         path = self._path(name, kind)
         _parse(path, kind, value.reveal())
         with self._writing:
@@ -104,13 +107,20 @@ class SecretStore:
                 raise StateError(
                     f"The secret {name} exists already and is not replaced.", evidence=[str(path)]
                 )
-            make_folder(self.folder)
-            make_folder(path.parent)
-            remove_leftovers(path.parent)
-            try:
-                write_file(path, value.reveal(), replace=replace)
-            except FileExistsError as error:
-                raise StateError(f"The secret {name} was made by another run meanwhile.") from error
+            if not replace:
+                self._inventory.refuse_lost(name, path)
+            self._write(path, value, replace)
+            if not replace:
+                self._inventory.add(name, value)
+
+    def _write(self, path: Path, value: Secret, replace: bool) -> None:
+        make_folder(self.folder)
+        make_folder(path.parent)
+        remove_leftovers(path.parent)
+        try:
+            write_file(path, value.reveal(), replace=replace)
+        except FileExistsError as error:
+            raise StateError(f"{path} was made by another run meanwhile.") from error
 
     def _load(self, name: str, kind: str) -> Content:
         path = self._path(name, kind)

@@ -1,6 +1,6 @@
 """The clusters that are known on this machine, a folder each.
 
-    <state>/<cluster>/  record.json  lock  lock.json  artifacts.lock.json  secrets/  runs/<id>/
+    <state>/<cluster>/  record.json  lock  lock.json  artifacts.lock.json  secrets/  secrets.json  runs/<id>/
 
 What each file holds is known to the module that reads and writes it.
 """

@@ -202,14 +202,6 @@ def test_an_authority_is_never_replaced(store: SecretStore) -> None:
     assert store.facts() == before
 
 
-def test_a_lost_authority_is_not_made_anew(store: SecretStore) -> None:
-    (store.folder / "ca/cluster.certificate").unlink()
-    with pytest.raises(StateError, match="ca/cluster is lost") as caught:
-        authority.issue(store, [CLUSTER_CA], NOW)
-    assert set(caught.value.evidence) == {API_SERVER.secret, KUBELET.secret}
-    assert "ca/cluster" not in store.names()
-
-
 def test_a_leaf_cannot_issue(store: SecretStore) -> None:
     with pytest.raises(StateError, match="no authority"):
         authority.issue(store, [CertificateRequest("nodes/x/evil", KUBELET.secret, "x", client=True)], NOW)

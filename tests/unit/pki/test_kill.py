@@ -65,7 +65,7 @@ def issue_until_line(folder, last):
 
 # Once here, so that no victim spends its time on what is loaded at first use.
 with tempfile.TemporaryDirectory() as folder:
-    authority.issue(SecretStore(Path(folder)), requests, datetime.now(UTC))
+    authority.issue(SecretStore(Path(folder, 'secrets')), requests, datetime.now(UTC))
 print("ready", flush=True)
 for line in sys.stdin:
     folder, *last = line.split()
@@ -149,7 +149,7 @@ def test_a_kill_at_any_line_that_writes_loses_nothing(tmp_path: Path) -> None:
     found: set[tuple[str, ...]] = set()
     with nursery() as process:
         for line in itertools.count():
-            store = SecretStore(tmp_path / str(line))
+            store = SecretStore(tmp_path / str(line) / "secrets")
             start_victim(process, store.folder, line)
             status = int(read_until(process, "ended"))
             before = store.facts()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -105,7 +106,8 @@ def test_files_are_private_from_their_first_moment(tmp_path: Path, monkeypatch: 
     store = SecretStore(tmp_path / "demo" / "secrets")
     authority.issue(store, (CA, LEAF), NOW)
     authority.generate(store, OTHERS)
-    assert created == [0o600] * 5
+    # Five secrets, and the inventory after each but the leaf.
+    assert created == [0o600] * (5 + 4)
     entries = list((tmp_path / "demo").rglob("*"))
     assert {stat.S_IMODE(entry.stat().st_mode) for entry in entries if entry.is_file()} == {0o600}
     assert {stat.S_IMODE(entry.stat().st_mode) for entry in entries if entry.is_dir()} == {0o700}
@@ -207,6 +209,47 @@ def test_put_never_replaces_unless_asked_and_never_changes_the_kind(store: Secre
         store.put("other", kinds.KEY_PAIR, Secret(b"no key"))
     store.put("other", kinds.KEY_PAIR, key)
     assert store.part("other", "public") == store.part("service-account", "public")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file != "nodes/a/kubelet.certificate"])
+def test_what_is_made_once_is_not_made_again_when_it_is_lost(store: SecretStore, file: str) -> None:
+    path = store.folder / file
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.unlink()
+    with pytest.raises(StateError, match="is lost") as caught:
+        make_all_missing(store)
+    assert caught.value.evidence == (f"{path} is missing", f"its sha256 was {digest}")
+    assert not path.exists()
+
+
+def test_a_store_that_is_lost_is_not_made_again(store: SecretStore) -> None:
+    shutil.rmtree(store.folder)
+    with pytest.raises(StateError, match="ca/cluster is lost"):
+        make_all_missing(store)
+    assert store.names() == ()
+
+
+def test_a_lost_certificate_of_a_component_is_issued_again(store: SecretStore) -> None:
+    (store.folder / "nodes/a/kubelet.certificate").unlink()
+    make_all_missing(store)
+    assert len(store.facts()) == 5
+
+
+def test_a_damaged_inventory_makes_nothing_and_hides_nothing(store: SecretStore) -> None:
+    (store.folder.parent / "secrets.json").write_bytes(b"{")
+    assert len(store.facts()) == 5
+    with pytest.raises(StateError, match=r"secrets\.json is damaged"):
+        authority.generate(store, [SecretRequest("ssh/b", "ssh-key")])
+    assert "ssh/b" not in store.names()
+
+
+def make_all_missing(store: SecretStore) -> None:
+    """What the planner would ask for."""
+    missing = set(FILES) - {f"{path.relative_to(store.folder)}" for path in store.folder.rglob("*")}
+    authority.issue(
+        store, [request for request in (CA, LEAF) if f"{request.secret}.certificate" in missing], NOW
+    )
+    authority.generate(store, OTHERS)
 
 
 def test_leftovers_of_a_killed_run_are_invisible_and_go_with_the_next_write(store: SecretStore) -> None:
