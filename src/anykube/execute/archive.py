@@ -30,7 +30,10 @@ class Parcel:
 def pack(file: File, content: bytes | Path, sha256: str) -> Parcel:
     """A parcel; refuses a path that could not be told apart from another on the way."""
     require_plain(file.path)
-    size = content.stat().st_size if isinstance(content, Path) else len(content)
+    try:
+        size = content.stat().st_size if isinstance(content, Path) else len(content)
+    except OSError as error:
+        raise _unreadable(content, error) from error
     return Parcel(file, content, sha256, size)
 
 
@@ -76,14 +79,19 @@ async def _content(parcel: Parcel) -> AsyncIterator[bytes]:
         yield parcel.content
         return
     left = parcel.size
-    source: BinaryIO = await asyncio.to_thread(parcel.content.open, "rb")
-    with source:
-        while left:
-            piece = await asyncio.to_thread(source.read, min(CHUNK, left))
-            if not piece:
-                raise ArtifactError(
-                    f"{parcel.content} became shorter while it was sent.",
-                    remedy="anykube artifacts verify",
-                )
-            left -= len(piece)
-            yield piece
+    try:
+        source: BinaryIO = await asyncio.to_thread(parcel.content.open, "rb")
+        with source:
+            while left:
+                piece = await asyncio.to_thread(source.read, min(CHUNK, left))
+                if not piece:
+                    raise _unreadable(parcel.content, "it became shorter while it was sent")
+                left -= len(piece)
+                yield piece
+    except OSError as error:
+        # Not to be taken for a broken connection, which would be tried again.
+        raise _unreadable(parcel.content, error) from error
+
+
+def _unreadable(path: object, why: object) -> ArtifactError:
+    return ArtifactError(f"{path} cannot be sent.", evidence=[str(why)], remedy="anykube artifacts verify")

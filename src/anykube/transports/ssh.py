@@ -209,7 +209,7 @@ class SSHTransport:
             raise self._impostor(client.shown, pinned) from error
         except TimeoutError as error:
             raise self._unreachable(f"no answer within {CONNECT_SECONDS} s") from error
-        except (OSError, ssh.Error) as error:
+        except (OSError, UnicodeError, ssh.Error) as error:
             raise self._unreachable(str(error)) from error
 
     def _impostor(self, shown: Any, pinned: Any) -> HostKeyError:

@@ -12,7 +12,7 @@ import pytest
 
 from anykube.content.model import ArtifactFile, File, SecretPart, Source, Text
 from anykube.content.paths import LEDGER, OWNER, STAMP_THRESHOLD, STAMPS, STATE
-from anykube.errors import AnykubeError, CommandError, FencedError, TransportError
+from anykube.errors import AnykubeError, ArtifactError, CommandError, FencedError, TransportError
 from anykube.execute import archive
 from anykube.execute.node import NodeHand
 from anykube.facts.host import HostFacts
@@ -219,23 +219,29 @@ async def test_a_large_file_is_streamed_and_stamped(
 
 
 async def test_a_source_that_shrinks_while_it_is_sent(
-    host: SimulatedHost, transport: SSHTransport, tmp_path: Path
+    host: SimulatedHost, hand: NodeHand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = tmp_path / "large"
     large.write_bytes(b"x" * 3_000_000)
+    header = archive._header
 
-    def shrinking(source: Source) -> tuple[Path, str]:
-        parcel = archive.pack(APP, large, "0" * 64)
+    def shrinking(parcel: archive.Parcel) -> bytes:
         os.truncate(large, 1_000_000)
-        assert parcel.size == 3_000_000
-        os.truncate(large, 3_000_000)
-        return large, "0" * 64
+        return header(parcel)
 
-    hand = NodeHand(transport, "lineage-a", 5, shrinking)
-    with pytest.raises(CommandError, match="placing"):
-        await hand.put([APP])
+    monkeypatch.setattr(archive, "_header", shrinking)
+    with pytest.raises(ArtifactError):
+        await hand.put([File(APP.path, ArtifactFile(str(large)))])
     await host.quiet()
+    assert not host.path(APP.path).exists()
     assert temporaries(host) == []
+
+
+async def test_a_source_that_cannot_be_read(transport: SSHTransport, tmp_path: Path) -> None:
+    hand = NodeHand(transport, "lineage-a", 5, lambda source: (tmp_path / "gone", "0" * 64))
+    with pytest.raises(ArtifactError) as caught:
+        await hand.put([APP])
+    assert not caught.value.retryable
 
 
 OLD = {f"/etc/app/{name}": f"old {name}\n" for name in ("one", "two", "three")}
@@ -317,6 +323,8 @@ async def test_a_newer_run_that_comes_while_files_arrive_stops_the_older(
         async for piece in content(parcel):
             yield piece
         if parcel.file.path == "/etc/late":
+            while not host.path(OWNER).exists():
+                await asyncio.sleep(0.01)
             await newer.put([APP])
 
     monkeypatch.setattr(archive, "_content", overtaken)
