@@ -6,7 +6,7 @@ from anykube.content.context import NodeContext
 from anykube.content.files import BINARY_MODE
 from anykube.content.model import Component, File, Text
 from anykube.content.paths import INPUTS, LIBRARY, STAMPS
-from anykube.content.unit import RECORD_INPUTS, Service
+from anykube.content.unit import RECORD_INPUTS, Service, command_line
 from anykube.facts.probe_script import STAMP_SHELL
 
 NAME = "system"
@@ -120,6 +120,7 @@ def component(context: NodeContext) -> Component:
         command=(PREPARE, *MODULES),
         kind="oneshot",
         inputs=[file.path for file in files],
+        settings=(("ExecStop", command_line(("/bin/rm", "-f", RESOLV_CONF))),),
     )
     return Component(NAME, (*files, service.file()), service.unit, (("755", "root:root", LIBRARY),))
 
