@@ -134,8 +134,9 @@ def test_a_damaged_file_is_named_and_left_alone(store: SecretStore, file: str, d
         store.facts()
     assert str(path) in str(caught.value)
     assert caught.value.remedy
-    with pytest.raises(StateError):
-        authority.issue(store, [CertificateRequest("ca/other", "", "other")], NOW)
+    authority.generate(store, OTHERS)
+    with pytest.raises(StateError, match="exists already"):
+        authority.issue(store, [CA], NOW)
     assert path.read_bytes() == left
 
 
