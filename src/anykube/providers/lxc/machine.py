@@ -88,7 +88,8 @@ async def resize(layout: Layout, name: str, settings: Mapping[str, str]) -> None
         version = "lxc.cgroup2" if (cgroups.ROOT / "cgroup.controllers").exists() else "lxc.cgroup"
         for prefix, key, value in limits(settings):
             if prefix == version:
-                await run("lxc-cgroup", "-P", str(layout.nodes), "-n", name, key, value)
+                # '--', because 'no limit' is a value that begins with a dash.
+                await run("lxc-cgroup", "-P", str(layout.nodes), "-n", name, "--", key, value)
     write_text(folder / "config", container_config(_container(folder, name, note)))
     _write_note(folder, note)
 
