@@ -85,6 +85,18 @@ def test_one_mistake_does_not_hide_another() -> None:
     assert caught.value.exit_status == 1
 
 
+def test_rules_are_checked_beside_unknown_keys_and_missing_quotes() -> None:
+    text = GOOD.replace("10.96.0.0/16", "10.244.0.0/16\n    dmain: x").replace("[worker]", "[worker, worker]")
+    text = text.replace("count: 2", "labels: {a: 1}\n        cuont: 2")
+    assert [(p.line, p.code) for p in parse(text, "c")[1]] == [
+        (15, "SPEC-021"),
+        (16, "SPEC-012"),
+        (17, "SPEC-003"),
+        (20, "NET-014"),
+        (21, "SPEC-003"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("cluster", "pool", "count", "fits"),
     [("a" * 20, "b" * 40, 1, True), ("a" * 21, "b" * 40, 1, False), ("a" * 20, "b" * 40, 10, False)],
