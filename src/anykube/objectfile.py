@@ -17,7 +17,6 @@ from anykube.spec.problem import Problem, escaped
 from anykube.spec.tree import MAX_TEXT
 
 STDIN = "-"
-TOO_LARGE = "is larger than 1 MiB; this is not a cluster object"
 
 
 def load_file(path: str | Path) -> Cluster:
@@ -47,18 +46,15 @@ def read(path: str | Path) -> tuple[str, str]:
 
 def _content(descriptor: int, source: str) -> bytes:
     """The bytes of an open file, after a look at what it is."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise _refused(source, "is not a regular file")
-    if status.st_size > MAX_TEXT:
-        raise _refused(source, TOO_LARGE)
     with os.fdopen(descriptor, "rb", closefd=False) as file:
         return file.read(MAX_TEXT + 1)
 
 
 def _text(data: bytes, source: str) -> str:
     if len(data) > MAX_TEXT:
-        raise _refused(source, TOO_LARGE)
+        raise _refused(source, "is larger than 1 MiB; this is not a cluster object")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
