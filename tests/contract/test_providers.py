@@ -21,6 +21,8 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from anykube.artifacts import service
+from anykube.artifacts.store import Store
 from anykube.errors import AnykubeError, HostKeyError, ProviderError
 from anykube.facts import probe
 from anykube.facts.artifacts import ArtifactLock, LockedArtifact
@@ -36,6 +38,7 @@ from anykube.providers.lxc.layout import Layout
 from anykube.providers.lxc.provider import LxcProvider
 from anykube.providers.machines.provider import MachinesProvider
 from anykube.secret import Secret
+from anykube.spec.catalog import DEFAULT_VERSION
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 from anykube.testing import simulated_hosts, why_unavailable
@@ -58,6 +61,7 @@ class Case:
     key: Secret
     record: Record = field(default_factory=lambda: Record("", "test"))
     lock: ArtifactLock | None = None
+    stored: Callable[[str], Path] = Path
     folder: Path = Path("/nonexistent")
 
     @property
@@ -204,12 +208,13 @@ async def made(rootfs: Path, tmp_path: Path) -> AsyncIterator[Case]:
             subject.cluster,
             cache=folder / "cache",
             ssh_public_key=lambda: key.export_public_key().decode(),
-            artifact_path=lambda sha256: tmp_path / sha256,
+            artifact_path=lambda sha256: subject.stored(sha256),
             root=folder / "lxc",
         )
 
     subject = Case("lxc", provider, described, Secret(key.export_private_key()), folder=folder)
     subject.lock = small_lock(tmp_path, salt=mark)
+    subject.stored = lambda sha256: tmp_path / sha256
     try:
         yield subject
         await subject.destroy()
@@ -640,3 +645,31 @@ def mounts(process: str) -> str:
 
 def output(*argv: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.e2e
+async def test_images_are_imported_in_a_new_machine(made: Case) -> None:
+    """With the real containerd, on this machine for the layer and in the machine to look at it."""
+    store = Store()
+    names = ("containerd", "ctr", "image-pause")
+    made.lock = await service.fetch(DEFAULT_VERSION, names, arch=service.arch(), store=store)
+    made.stored = store.path
+    await made.converge()
+    name, pause = made.machine("worker"), made.lock.artifacts["image-pause"]
+    await made.run(name, "systemd-run", "--quiet", "--unit=containerd", "/usr/local/bin/containerd")
+    asked = "until ctr version >/dev/null 2>&1; do sleep 0.05; done; ctr -n k8s.io images ls"
+    listed = await made.run(name, "timeout", "20", "sh", "-c", asked)
+    (line,) = (line for line in listed.splitlines() if line.startswith(f"{pause.reference} "))
+    assert "io.cri-containerd.pinned=pinned" in line
+    # Unpacked too: a snapshot can be made of it without any work left.
+    assert pause.reference is not None
+    assert "unpacked" in await made.run(
+        name, "sh", "-c", f"ctr -n k8s.io images check name=={pause.reference} && echo unpacked"
+    )
+    marker = f"/var/lib/containerd/anykube-imported/pause.tar.{pause.sha256[:16]}"
+    await made.run(name, "test", "-e", marker)
+    # What a machine does to its own store reaches neither the layer nor the other machine.
+    await made.run(name, "ctr", "-n", "k8s.io", "images", "rm", "--sync", pause.reference)
+    other = made.machine("cp")
+    await made.run(other, "systemd-run", "--quiet", "--unit=containerd", "/usr/local/bin/containerd")
+    assert pause.reference in await made.run(other, "timeout", "20", "sh", "-c", asked)
