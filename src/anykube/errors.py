@@ -132,9 +132,7 @@ class CommandError(AnykubeError):
 
     code = "RUN-001"
 
-    def __init__(
-        self, host: str, what: str, status: int, stderr: str, *, remedy: str | None = None
-    ) -> None:
+    def __init__(self, host: str, what: str, status: int, stderr: str, *, remedy: str | None = None) -> None:
         tail = stderr.strip()[-STDERR_LIMIT:]
         super().__init__(
             f"{host}: {what} failed with status {status}.",

@@ -96,6 +96,13 @@ class StepFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Notice(Event):
+    """Something that a person should know, though nothing failed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping(Event):
     """A stop was asked for; what runs is finished first."""
 

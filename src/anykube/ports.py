@@ -1,4 +1,4 @@
-"""What observe and execute reach the world through: one value, made by session.py, replaced whole in tests."""
+"""What observe and execute reach the world through: one value, made by session.py."""
 
 from __future__ import annotations
 

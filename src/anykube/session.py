@@ -32,6 +32,7 @@ from anykube.state.record import RecordStore
 from anykube.transports.base import Transport
 from anykube.transports.ssh import SSHTransport
 
+
 @dataclass(frozen=True, slots=True)
 class Folders:
     """Where things are kept: what must be kept, and what can be had again."""
@@ -109,7 +110,9 @@ class Session:
             return Secret(Path(machines.key).read_bytes())
         except OSError as error:
             raise StateError(
-                f"The SSH key {machines.key} cannot be read.", evidence=[str(error)], remedy="mend machines.key"
+                f"The SSH key {machines.key} cannot be read.",
+                evidence=[str(error)],
+                remedy="mend machines.key",
             ) from error
 
     def kube(self) -> KubeClient:

@@ -1,7 +1,7 @@
-"""The only loop: for each phase observe, plan, ask, execute, record. Everything the command line does is here.
+"""The only loop: for each phase observe, plan, ask, execute, record.
 
-    cluster = load_file(Path("cluster.yaml"))
-    report = await apply(cluster, text=..., approve=lambda plan: True, emit=print)
+cluster = load_file(Path("cluster.yaml"))
+report = await apply(cluster, text=..., approve=lambda plan: True, emit=print)
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from anykube.errors import AnykubeError, InterruptedRun, PartialError, StalePlanError
-from anykube.events import Event, PhaseDone, PhaseStarted, RunDone, RunStarted, Sink, nowhere
+from anykube.events import Event, Notice, PhaseDone, PhaseStarted, RunDone, RunStarted, Sink, nowhere
 from anykube.execute.engine import Engine, Outcome, StopFlag
+from anykube.execute.evidence import collect, loudest_error
 from anykube.execute.handlers import Performer
 from anykube.facts.cluster import Facts
 from anykube.observe.cluster import observe
@@ -33,6 +34,8 @@ from anykube.state.lock import ClusterLock
 from anykube.state.record import new_record
 
 PHASES = (Phase.ARTIFACTS, Phase.PROVISION, Phase.BOOTSTRAP, Phase.ADDONS)
+EVIDENT_UNIT = "kubelet.service"
+"""What a node that fails is asked about; a unit that does not start brings its own journal."""
 Approve = Callable[[Plan], bool]
 
 
@@ -51,10 +54,15 @@ class Report:
         return self.plan.empty
 
 
-async def plan(cluster: Cluster, *, folders: Folders | None = None) -> Plan:
+def validate(cluster: Cluster, *, text: str = "", source: str = "", folders: Folders | None = None) -> None:
+    """SpecError if the object's networks are in use on this machine. Its text gives the lines."""
+    _check_addresses(Session(cluster, folders), text, source)
+
+
+async def plan(cluster: Cluster, *, text: str = "", source: str = "", folders: Folders | None = None) -> Plan:
     """What apply would do. Reads only; no lock."""
     async with Session(cluster, folders) as session:
-        _check_addresses(session)
+        _check_addresses(session, text, source)
         return await _plan(session)
 
 
@@ -82,8 +90,8 @@ async def apply(
     failed; InterruptedRun when `stop` was set. In each case a second apply goes on from there.
     """
     async with Session(cluster, folders) as session:
-        _check_addresses(session)
-        async with ClusterLock(session.folder, f"apply {cluster.name}"):
+        _check_addresses(session, text, source)
+        async with ClusterLock(session.folder, f"apply {cluster.name}") as lock:
             session.record = session.records.load() or session.record
             first = await _plan(session)
             _refuse_stale(saved, first, first.phases)
@@ -92,6 +100,10 @@ async def apply(
             _begin(session, text, source)
             with start_run(session.folder, datetime.now(UTC)) as journal:
                 run = _Run(session, journal, emit, stop or StopFlag())
+                if lock.interrupted:
+                    run.note(
+                        f"the last run ended without finishing ({lock.interrupted}); going on from there"
+                    )
                 return await run.apply(first, saved)
 
 
@@ -130,7 +142,7 @@ class _Run:
         self._started = time.monotonic()
 
     async def apply(self, first: Plan, saved: Plan | None) -> Report:
-        """All phases. The first plan is shown to the user; each phase is planned again on what is then true."""
+        """All phases. The first plan was shown; each phase is planned again on what is then true."""
         report, current, outcomes = Report(first), first, list[Outcome]()
         self._emit(RunStarted(first.cluster, self._journal.run if self._journal else "", "apply"))
         for phase in PHASES:
@@ -145,6 +157,10 @@ class _Run:
         self._finish(report, current, outcomes, "anykube apply")
         return report
 
+    def note(self, text: str) -> None:
+        """Tell those who listen."""
+        self._emit(Notice(text))
+
     async def remove(self, made: Plan) -> Report:
         """The one phase of destroy."""
         report = Report(made)
@@ -157,13 +173,29 @@ class _Run:
         self._emit(PhaseStarted(made.phase, len(made.pending)))
         performer = Performer(self._session.ports(), self._emit)
         outcome = await Engine(made.steps, performer, self._emit, self._stop).run()
+        await self._keep_evidence(made, outcome)
         report.done += len(outcome.done)
         report.seconds[made.phase] = time.monotonic() - started
         if outcome.complete:
             self._emit(PhaseDone(made.phase, report.seconds[made.phase], len(outcome.done)))
         return outcome
 
+    async def _keep_evidence(self, made: PhasePlan, outcome: Outcome) -> None:
+        """Ask the nodes of failed steps what went wrong there; it goes into the run's folder."""
+        steps = {step.id: step for step in made.steps}
+        for name, error in outcome.failed.items():
+            node = steps[name].target
+            if self._journal is None or node not in self._session.blueprint.machines:
+                continue
+            text = await collect(self._session.transport(node), (EVIDENT_UNIT,))
+            path = self._journal.evidence(node, f"{error}\n\n{text}")
+            loudest = loudest_error(text)
+            seen = [f"{EVIDENT_UNIT}, {loudest}"] if loudest else []
+            error.evidence = (*error.evidence, *seen, f"more in {path}")
+
     def _finish(self, report: Report, current: Plan, outcomes: list[Outcome], again: str) -> None:
+        if self._journal is not None and self._journal.problem:
+            self.note(f"the journal of this run is not complete: {self._journal.problem}")
         failures = {name: error for outcome in outcomes for name, error in outcome.failed.items()}
         waiting = sum(len(outcome.not_begun) + len(outcome.blocked) for outcome in outcomes)
         total = report.done + len(failures) + waiting
@@ -222,10 +254,10 @@ def _begin(session: Session, text: str, source: str) -> None:
     session.record = session.records.next_epoch()
 
 
-def _check_addresses(session: Session) -> None:
+def _check_addresses(session: Session, text: str, source: str) -> None:
     """A cluster that exists has its networks on this machine already; only a new one can conflict."""
     if not session.known:
-        check_addresses(session.cluster)
+        check_addresses(session.cluster, text, source)
 
 
 def _refuse_stale(saved: Plan | None, current: Plan, phases: Sequence[PhasePlan]) -> None:
@@ -247,5 +279,7 @@ def _partial(report: Report, failures: dict[str, AnykubeError], current: Plan, a
         )
     noun = "step" if len(failures) == 1 else "steps"
     return PartialError(
-        f"{len(failures)} {noun} failed, {report.done} are done.", failures, remedy=f"mend that, then: {again}"
+        f"{len(failures)} {noun} failed, {report.done} are done.",
+        failures,
+        remedy=f"mend that, then: {again}",
     )

@@ -33,7 +33,7 @@ def command(
     from anykube.workflow import plan
 
     found = target(file, cluster)
-    made = asyncio.run(plan(found.cluster))
+    made = asyncio.run(plan(found.cluster, text=found.text, source=found.source))
     if out:
         save_plan(out, SavedPlan(made, found.text, found.source))
         message(f"Saved. Run it with: anykube apply {out}")

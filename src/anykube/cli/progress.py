@@ -21,7 +21,7 @@ HEARTBEAT = 15.0
 MOST_ROWS = 20
 """Targets shown one by one; beyond that only their number is shown."""
 
-LASTING = (events.PhaseDone, events.StepFailed, events.StepRetried, events.Stopping)
+LASTING = (events.PhaseDone, events.StepFailed, events.StepRetried, events.Notice, events.Stopping)
 """Events that leave a line on a live terminal."""
 
 
@@ -121,6 +121,8 @@ def line_for(event: events.Event) -> str | None:
             return f"           {step:<52} try {attempt} failed, again: {error}"
         case events.StepFailed(step, _, _, code, error):
             return f"           {step:<52} FAILED [{code}] {error.splitlines()[0]}"
+        case events.Notice(text):
+            return f"           note: {text}"
         case events.Stopping(running):
             what = ", ".join(running) or "nothing"
             return f"stopping after what runs now ({what}); press Ctrl-C again to stop at once"

@@ -9,11 +9,11 @@ def command(file: File = None, cluster: Name = None, output: Format = Output.TAB
     """Check the cluster object and its addresses against this machine; touch nothing."""
     from anykube.cli.printing import document
     from anykube.cli.target import target
-    from anykube.observe.networks import check_addresses
     from anykube.spec.nodes import nodes
+    from anykube.workflow import validate
 
     found = target(file, cluster)
-    check_addresses(found.cluster)
+    validate(found.cluster, text=found.text, source=found.source)
     wanted = nodes(found.cluster)
     if output in (Output.JSON, Output.YAML):
         data = {"cluster": found.cluster.name, "nodes": [node.name for node in wanted], "problems": []}

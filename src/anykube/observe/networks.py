@@ -1,13 +1,13 @@
-"""The networks of this machine, and whether a cluster's addresses are free: asked before anything is touched."""
+"""The networks of this machine, and whether a cluster's addresses are free: asked before all else."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
 
 from anykube.errors import SpecError
 from anykube.facts.networks import Route, conflicts
+from anykube.spec.load import locate
 from anykube.spec.model import Cluster
 
 
@@ -26,8 +26,8 @@ def routes() -> tuple[Route, ...]:
     )
 
 
-def check_addresses(cluster: Cluster, *, subnet: str | None = None, own: Sequence[str] = ()) -> None:
-    """SpecError with all conflicts of the object with this machine. `own` are bridges of this cluster."""
-    problems = conflicts(cluster, subnet, routes(), own)
+def check_addresses(cluster: Cluster, text: str, source: str) -> None:
+    """SpecError with every network of the object that this machine uses already, each at its line."""
+    problems = conflicts(cluster, None, routes())
     if problems:
-        raise SpecError(cluster.name, problems)
+        raise SpecError(source or cluster.name, locate(text, source, problems) if text else problems)

@@ -22,23 +22,30 @@ NODE_LABELS = "nodes"
 
 
 def plan_addons(
-    cluster: Cluster, nodes: Sequence[Node], endpoint: str, facts: KubernetesFacts
+    cluster: Cluster,
+    nodes: Sequence[Node],
+    endpoint: str,
+    facts: KubernetesFacts,
+    blocked: frozenset[str] = frozenset(),
 ) -> tuple[Step, ...]:
-    """Apply what differs per addon, remove what we applied earlier and is not wanted, then wait."""
-    wanted = dict(objects(cluster, nodes, endpoint))
+    """Apply what differs per addon, remove what we applied earlier and is not wanted, then wait.
+
+    `blocked` are nodes that nothing can be done for now: they are neither labelled nor waited for.
+    """
+    usable = tuple(node for node in nodes if node.name not in blocked)
+    wanted = dict(objects(cluster, usable, endpoint))
     labels = wanted.pop(NODE_LABELS, ())
     applies = tuple(_apply(addon, parts, facts) for addon, parts in wanted.items())
     names = {reference(part) for parts in wanted.values() for part in parts}
     prune = _prune((*sorted(facts.inventory - names), *_gone(nodes, facts)), tuple(s.id for s in applies))
     needs = tuple(step.id for step in (*applies, prune))
-    kubelets = tuple(node.name for node in nodes if node.kubelet)
-    ready = _nodes_ready(kubelets, facts, needs)
+    ready = tuple(_node_ready(node.name, facts, needs) for node in usable if node.kubelet)
     return (
         *applies,
         prune,
         *(_workload(name, facts, applies, needs) for name in workloads(cluster)),
-        ready,
-        replace(_apply(NODE_LABELS, labels, facts), needs=(ready.id,)),
+        *ready,
+        replace(_apply(NODE_LABELS, labels, facts), needs=tuple(step.id for step in ready)),
     )
 
 
@@ -97,16 +104,12 @@ def _workload(name: str, facts: KubernetesFacts, applies: Sequence[Step], needs:
     return Step(identity, Phase.ADDONS, CLUSTER, name, reason, (change,), (wait,), needs)
 
 
-def _nodes_ready(names: tuple[str, ...], facts: KubernetesFacts, needs: tuple[str, ...]) -> Step:
-    identity = f"{CLUSTER}/nodes-ready"
-    waiting = tuple(name for name in names if name not in facts.nodes or not facts.nodes[name].ready)
-    if not waiting:
-        return Step(identity, Phase.ADDONS, CLUSTER, "nodes", "all are Ready", needs=needs)
-    changes = tuple(Change("wait", "condition", f"{name} Ready", _why(name, facts)) for name in waiting)
-    effects = tuple(WaitFor("node-ready", name, NODE_SECONDS) for name in waiting)
-    return Step(identity, Phase.ADDONS, CLUSTER, "nodes", "not all are Ready", changes, effects, needs)
-
-
-def _why(name: str, facts: KubernetesFacts) -> str:
+def _node_ready(name: str, facts: KubernetesFacts, needs: tuple[str, ...]) -> Step:
+    identity = f"{name}/ready"
     node = facts.nodes.get(name)
-    return (node.reason or "NotReady") if node else "not registered yet"
+    if node is not None and node.ready:
+        return Step(identity, Phase.ADDONS, name, "Ready", "is Ready", needs=needs)
+    reason = (node.reason or "NotReady") if node else "not registered yet"
+    change = Change("wait", "condition", f"{name} Ready", reason)
+    wait = WaitFor("node-ready", name, NODE_SECONDS)
+    return Step(identity, Phase.ADDONS, name, "Ready", reason, (change,), (wait,), needs)

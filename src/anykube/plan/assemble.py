@@ -48,7 +48,8 @@ def plan(
     kubernetes = KubernetesFacts() if ahead and not facts.kubernetes.ready else facts.kubernetes
     wanted = nodes(cluster)
     endpoint = endpoint_address(wanted, addresses(blueprint))
-    steps = checked(plan_addons(cluster, wanted, endpoint, kubernetes))
+    blocked = frozenset(obstacle.target for obstacle in bootstrap.obstacles)
+    steps = checked(plan_addons(cluster, wanted, endpoint, kubernetes, blocked))
     addons = PhasePlan(Phase.ADDONS, steps, provisional=ahead)
     return Plan(cluster.name, (artifacts, provision, bootstrap, addons))
 

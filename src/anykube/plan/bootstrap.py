@@ -44,7 +44,9 @@ def fresh_host(name: str, facts: Facts, baked: Sequence[str]) -> HostFacts | Non
         for artifact in baked
         for mode in ("644" if artifact.startswith("image-") else "755",)
     }
-    return HostFacts(name, replace(facts.fresh, hostname=name, machine_id="", clock=facts.now.timestamp()), files)
+    return HostFacts(
+        name, replace(facts.fresh, hostname=name, machine_id="", clock=facts.now.timestamp()), files
+    )
 
 
 def plan_nodes(

@@ -30,7 +30,8 @@ from anykube.spec.problem import Finding, Path, dotted, nearest
 POOLS: Path = ("spec", "machines", "pools")
 PROVIDER: Path = ("spec", "machines", "provider")
 HOSTS: Path = (*PROVIDER, "machines", "hosts")
-MAX_NODE_NAME = 63
+MAX_NODE_NAME = 52
+"""A certificate's common name holds 64 characters (RFC 5280), of which 'system:node:' takes 12."""
 
 
 @dataclass(frozen=True, slots=True)

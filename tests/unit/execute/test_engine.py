@@ -49,7 +49,9 @@ class Work:
         self.done.append(step.id)
 
 
-async def run(steps: list[Step], work: Work, stop: StopFlag | None = None) -> tuple[Outcome, list[events.Event]]:
+async def run(
+    steps: list[Step], work: Work, stop: StopFlag | None = None
+) -> tuple[Outcome, list[events.Event]]:
     seen: list[events.Event] = []
     outcome = await Engine(checked(steps), work, seen.append, stop or StopFlag()).run()
     return outcome, seen

@@ -466,6 +466,61 @@ async def test_data_that_was_there_before_us_stays(host: SimulatedHost, hand: No
     assert host.path("/var/lib/etcd/theirs").read_text() == "keep"
 
 
+MOUNTS = """overlay / overlay rw 0 0
+tmpfs /var/lib/kubelet tmpfs rw 0 0
+tmpfs /var/lib/kubelet/pods/a tmpfs rw 0 0
+tmpfs /var/lib/kubelet/pods/a/with\\040space tmpfs rw 0 0
+overlay /run/containerd/io.containerd.runtime/x/rootfs overlay rw 0 0
+nsfs /run/netns/cni-1234 nsfs rw 0 0
+nsfs /run/netns/theirs nsfs rw 0 0
+tmpfs /srv/foreign tmpfs rw 0 0
+"""
+
+
+def _recorded(host: SimulatedHost, program: str) -> None:
+    host.path(f"/bin/{program}").write_text(f'#!/bin/sh\necho "{program} $*" >>/tmp/done\n')
+    host.path(f"/bin/{program}").chmod(0o755)
+
+
+async def test_clean_unmounts_pods_and_removes_their_network(host: SimulatedHost, hand: NodeHand) -> None:
+    for program in ("umount", "ip", "nft"):
+        _recorded(host, program)
+    host.path("/proc/mounts").write_text(MOUNTS)
+    host.path("/sys/class/net/cni0").mkdir()
+    conflist, theirs = (
+        host.path("/etc/cni/net.d/10-flannel.conflist"),
+        host.path("/etc/cni/net.d/99-other.conf"),
+    )
+    conflist.parent.mkdir(parents=True)
+    for file in (conflist, theirs):
+        file.touch()
+    await hand.put([File("/etc/systemd/system/kubelet.service", Text(UNIT)), APP, CONFIG])
+    await hand.set_unit("kubelet.service", "started")
+    await hand.clean()
+    done = host.path("/tmp/done").read_text().splitlines()
+    assert [line for line in done if line.startswith("umount")] == [
+        "umount /var/lib/kubelet/pods/a/with space",
+        "umount /var/lib/kubelet/pods/a",
+        "umount /run/netns/cni-1234",
+        "umount /run/containerd/io.containerd.runtime/x/rootfs",
+    ]
+    assert [line for line in done if line.startswith("ip link")] == ["ip link delete cni0"]
+    assert "nft delete table ip kube-proxy" in done
+    assert not conflist.exists()
+    assert theirs.exists()
+
+
+async def test_clean_leaves_the_network_of_a_node_without_pods_alone(
+    host: SimulatedHost, hand: NodeHand
+) -> None:
+    for program in ("umount", "ip", "nft"):
+        _recorded(host, program)
+    host.path("/proc/mounts").write_text(MOUNTS)
+    await hand.put([CONFIG])
+    await hand.clean()
+    assert not host.path("/tmp/done").exists()
+
+
 SABOTAGED = (
     "chmod",
     "cat",
