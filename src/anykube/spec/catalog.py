@@ -1,7 +1,7 @@
 """Which versions go together: for each Kubernetes version offered, the version of every other component.
 
 Read by the object's validation, by the planner and by the artifact sources. A new Kubernetes version is one
-entry in RELEASES (and, for the `gomod` source, one folder made by `scripts/pin-modules`).
+entry in RELEASES (and, for the `gomod` source, one folder made by `scripts/pin_modules.py`).
 """
 
 from __future__ import annotations
