@@ -1,16 +1,14 @@
-"""The control groups of a container: ended and removed where LXC leaves them behind.
+"""The control groups of a container, removed where LXC leaves them behind.
 
-LXC 5 leaves the monitor's group on cgroup v1, and after a killed monitor also the container's own group with
-its processes; the next start would then fail, or use another group.
+A monitor that was killed takes its container with it, but not their groups; the next start would then use
+others beside them, and those would stay for good.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,25 +27,16 @@ def groups(folder: Path) -> list[Path]:
 
 
 async def clear(node: Path) -> None:
-    """End what still runs in a container's groups and remove them. Only for a container that is stopped."""
+    """Remove a container's groups. Only for one that is stopped; its last processes may still be ending."""
     deadline = time.monotonic() + SECONDS
     while (found := groups(node)) and time.monotonic() < deadline:
         for group in found:
-            for folder in _deepest_first(group):
-                _kill(folder)
-                with suppress(OSError):
-                    folder.rmdir()
+            _remove(group)
         if groups(node):
             await asyncio.sleep(POLL)
 
 
-def _deepest_first(group: Path) -> Iterator[Path]:
+def _remove(group: Path) -> None:
     for folder, _, _ in os.walk(group, topdown=False):
-        yield Path(folder)
-
-
-def _kill(folder: Path) -> None:
-    with suppress(OSError, ValueError):
-        for line in (folder / "cgroup.procs").read_text().split():
-            if int(line) > 0:
-                os.kill(int(line), signal.SIGKILL)
+        with suppress(OSError):
+            Path(folder).rmdir()
