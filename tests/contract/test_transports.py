@@ -122,11 +122,15 @@ async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 def _ended(pid_file: Path) -> bool:
+    """Whether all processes named in the file are gone, or dead and only not yet reaped by init."""
+    return not any(_runs(pid) for pid in pid_file.read_text().split())
+
+
+def _runs(pid: str) -> bool:
     try:
-        os.kill(int(pid_file.read_text()), 0)
-    except ProcessLookupError:
-        return True
-    return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 async def _appears(path: Path) -> None:
@@ -244,6 +248,21 @@ async def test_a_cancelled_command_is_stopped_and_may_clean_up(case: Case) -> No
         await running
     await _is_ended(case.here / "pid")
     assert (case.here / "swept").read_text() == "swept\n"
+
+
+async def test_a_command_cancelled_while_it_starts_leaves_nothing(case: Case) -> None:
+    await case.transport.run(["true"])
+    for turns in (0, 2, 5):
+        command = f"echo $$ >{case.there}/{turns}; sleep 60 & echo $! >>{case.there}/{turns}; wait"
+        running = asyncio.ensure_future(case.transport.run(["sh", "-c", command]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, 10)
+    async with asyncio.timeout(5):
+        while any(not _ended(path) for path in case.here.glob("[0-9]*")):
+            await asyncio.sleep(0.01)
 
 
 async def test_what_ignores_the_request_to_end_is_killed(case: Case) -> None:

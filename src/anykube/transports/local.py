@@ -71,9 +71,19 @@ class LocalTransport:
 
     async def _start(self, argv: Sequence[str]) -> Process:
         self.round_trips += 1
-        return await asyncio.create_subprocess_exec(
-            *argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True, limit=OUTPUT_LIMIT
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True, limit=OUTPUT_LIMIT
+            )
         )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Cancelled while it starts: asyncio alone would end the command but not its children.
+            process = await starting
+            await _end(process)
+            _close(process)
+            raise
 
     async def close(self) -> None:
         """Nothing is kept open."""

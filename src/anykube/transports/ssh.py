@@ -92,7 +92,7 @@ class SSHTransport:
     async def _run(
         self, connection: asyncssh.SSHClientConnection, argv: Sequence[str], stdin: Input
     ) -> Result:
-        process = await connection.create_process(self._command(argv), encoding=None)
+        process = await self._begin(connection, argv)
         output = (bytearray(), bytearray())
         try:
             await exchange(self.name, (process.stdin, process.stdout, process.stderr), stdin, output)
@@ -138,7 +138,7 @@ class SSHTransport:
     async def _stream(
         self, connection: asyncssh.SSHClientConnection, argv: Sequence[str]
     ) -> AsyncGenerator[str]:
-        process = await connection.create_process(self._command(argv), encoding=None)
+        process = await self._begin(connection, argv)
         process.stdin.write_eof()
         tail, mark = bytearray(), b""
         try:
@@ -153,6 +153,17 @@ class SSHTransport:
                 await self._stop(connection, process, bytearray(mark))
         if status := self._status(process):
             raise CommandError(self.name, argv[0], status, tail.decode("utf-8", "replace"))
+
+    async def _begin(self, connection: asyncssh.SSHClientConnection, argv: Sequence[str]) -> Any:
+        starting = asyncio.ensure_future(connection.create_process(self._command(argv), encoding=None))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Cancelled while it starts: it may run there already.
+            with contextlib.suppress(TimeoutError, OSError, _ssh().Error):
+                process = await asyncio.wait_for(starting, START_SECONDS)
+                await self._stop(connection, process, bytearray())
+            raise
 
     def _command(self, argv: Sequence[str]) -> str:
         """The only place where an argument list becomes a shell string."""
