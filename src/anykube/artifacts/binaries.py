@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
-from filelock import AsyncFileLock
+from filelock import AsyncFileLock, Timeout
 
 from anykube.artifacts.pins import Pins, index_key
 from anykube.artifacts.sources.base import Fetched, Report, Request, Source, requests
@@ -46,9 +47,23 @@ class BinaryFetcher:
         known = await self._recall(request, order)
         if known is not None:
             return known
-        guard = self._store.lock_path(f"{request.component}-{request.version}-{request.arch}")
-        async with AsyncFileLock(guard, poll_interval=LOCK_POLL_SECONDS):
+        async with self._turn(request):
             return await self._recall(request, order) or await self._bring(request, order)
+
+    @asynccontextmanager
+    async def _turn(self, request: Request) -> AsyncIterator[None]:
+        """Wait until no other process fetches this component."""
+        name = f"{request.component}-{request.version}-{request.arch}"
+        guard = AsyncFileLock(self._store.lock_path(name))
+        try:
+            await guard.acquire(timeout=0)
+        except Timeout:
+            self._report(request.title, "another anykube is fetching it; waiting", None, None, "")
+            await guard.acquire(poll_interval=LOCK_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            await guard.release()
 
     async def _recall(self, request: Request, order: Sequence[Source]) -> dict[str, LockedArtifact] | None:
         """What an earlier fetch brought, from the first source that still vouches for it."""

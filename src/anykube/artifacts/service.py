@@ -14,11 +14,11 @@ from anykube.artifacts import images
 from anykube.artifacts.binaries import BinaryFetcher
 from anykube.artifacts.image_builder import ImageBuilder
 from anykube.artifacts.pins import Pins
-from anykube.artifacts.sources.base import Report
+from anykube.artifacts.sources.base import Report, Source
 from anykube.artifacts.sources.choice import choose
 from anykube.artifacts.store import Store
 from anykube.errors import ArtifactError
-from anykube.facts.artifacts import ArtifactLock
+from anykube.facts.artifacts import ArtifactLock, LockedArtifact
 from anykube.spec import catalog
 
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -56,14 +56,27 @@ async def fetch(
     missing = tuple(name for name in dict.fromkeys(names) if pins.held(name, store) is None)
     if not missing:
         return ArtifactLock(kubernetes, arch, pins.locked)
+    try:
+        brought = await _bring(pins, missing, choose(source, mirror), store, report)
+    except OSError as error:
+        raise ArtifactError(
+            f"The artifact store cannot be used: {error.strerror or error}.",
+            evidence=[str(error)],
+            remedy=f"see that {store.root} can be written and has space, or set ANYKUBE_CACHE_DIR",
+        ) from error
+    return ArtifactLock(kubernetes, arch, pins.locked | brought)
+
+
+async def _bring(
+    pins: Pins, missing: tuple[str, ...], sources: Sequence[Source], store: Store, report: Report
+) -> dict[str, LockedArtifact]:
     wanted_images = tuple(name for name in missing if catalog.is_image(name))
     parts = {part for name in wanted_images for part in images.RECIPES[name].binaries}
     held = {part: item for part in parts if (item := pins.held(part, store))}
     binaries = tuple((parts | set(missing)) - set(wanted_images) - set(held))
-    fetched = await BinaryFetcher(pins, choose(source, mirror), store, report).fetch(binaries)
+    fetched = await BinaryFetcher(pins, sources, store, report).fetch(binaries)
     built = await ImageBuilder(pins, held | fetched, store, report).build(wanted_images)
-    asked = {name: item for name, item in fetched.items() if name in missing}
-    return ArtifactLock(kubernetes, arch, {**pins.locked, **asked, **built})
+    return {name: item for name, item in fetched.items() if name in missing} | built
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from anykube.errors import ArtifactError
 from anykube.facts.artifacts import Kind
 
 STALE_SECONDS = 24 * 3600
+INCOMING = ".incoming-"
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _MODES: dict[Kind, int] = {"binary": 0o555, "image": 0o444}
 
@@ -75,7 +76,7 @@ class Store:
             raise ArtifactError(f"{source.name} has {source.stat().st_size} bytes, expected were {size}.")
         inspection.check(source, kind=kind, arch=arch)
         folder = self._folder("sha256")
-        handle, name = tempfile.mkstemp(prefix=".incoming-", dir=folder)
+        handle, name = tempfile.mkstemp(prefix=INCOMING, dir=folder)
         temporary = Path(name)
         try:
             stored = _copy(source, handle)
@@ -116,7 +117,7 @@ class Store:
     def remember(self, key: str, stored: Stored) -> None:
         """Note what a fetch brought, for `recall`."""
         target = self._folder("index") / key
-        handle, name = tempfile.mkstemp(prefix=".incoming-", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=INCOMING, dir=target.parent)
         with os.fdopen(handle, "w") as stream:
             json.dump({"sha256": stored.sha256, "size": stored.size, "version": stored.version}, stream)
         Path(name).replace(target)
@@ -125,10 +126,8 @@ class Store:
     def workdir(self) -> Iterator[Path]:
         """A private folder beside the store, removed at the end, with what earlier crashes left."""
         parent = self._folder("work")
-        for left in parent.iterdir():
-            with suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                    shutil.rmtree(left, ignore_errors=True)
+        for left in (*parent.iterdir(), *self.root.glob(f"*/{INCOMING}*")):
+            _remove_stale(left)
         with tempfile.TemporaryDirectory(dir=parent) as name:
             yield Path(name)
 
@@ -162,6 +161,16 @@ def _copy(source: Path, handle: int) -> Stored:
         writer.flush()
         os.fsync(writer.fileno())
     return Stored(digest.hexdigest(), size)
+
+
+def _remove_stale(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        if time.time() - path.stat().st_mtime < STALE_SECONDS:
+            return
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -45,6 +45,14 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     claimed: int | None = None
     stall: bool = False
+    chunked: bool = False
+
+    @property
+    def content(self) -> bytes:
+        """The body as it is sent."""
+        if not self.chunked:
+            return self.body
+        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(self.body), self.body)
 
 
 @dataclass
@@ -78,9 +86,10 @@ async def _handle(server: ReleaseServer, reader: asyncio.StreamReader, writer: a
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
         answer = server.next_answer(request.split()[1])
         length = len(answer.body) if answer.claimed is None else answer.claimed
-        lines = [f"HTTP/1.1 {answer.status} X", f"content-length: {length}", "connection: close"]
+        lines = [f"HTTP/1.1 {answer.status} X", "connection: close"]
+        lines.append("transfer-encoding: chunked" if answer.chunked else f"content-length: {length}")
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        writer.write("\r\n".join([*lines, "", ""]).encode() + answer.body)
+        writer.write("\r\n".join([*lines, "", ""]).encode() + answer.content)
         await writer.drain()
         if answer.stall:
             await reader.read()

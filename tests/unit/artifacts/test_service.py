@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from tests.unit.artifacts.release_server import Answer, ReleaseServer, make_program
 
 from anykube.artifacts import service
@@ -144,6 +145,31 @@ async def test_unknown_names_are_refused_before_anything(releases: ReleaseServer
     with pytest.raises(ArtifactError, match="not in the catalog"):
         await service.fetch("1.2.3", NAMES, arch="amd64", store=store)
     assert releases.seen == []
+
+
+async def test_a_store_that_cannot_be_written_is_an_error_with_a_remedy(
+    releases: ReleaseServer, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ArtifactError, match="store cannot be used") as caught:
+        await fetch(releases, Store(tmp_path / "file" / "store"))
+    assert "ANYKUBE_CACHE_DIR" in (caught.value.remedy or "")
+
+
+async def test_waiting_for_another_process_is_said(releases: ReleaseServer, store: Store) -> None:
+    heard: list[str] = []
+
+    def report(item: str, message: str, _d: float | None, _t: float | None, _u: str) -> None:
+        heard.append(f"{item}: {message}")
+        if "waiting" in message:
+            other.release()
+
+    other = FileLock(store.lock_path("kubernetes-1.36.3-amd64"))
+    other.acquire()
+    await service.fetch(
+        "1.36.3", NAMES, arch="amd64", source="mirror", mirror=releases.url, store=store, report=report
+    )
+    assert heard[0] == "kubernetes 1.36.3: another anykube is fetching it; waiting"
 
 
 def test_the_order_of_sources() -> None:

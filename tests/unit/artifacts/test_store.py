@@ -161,14 +161,17 @@ def test_a_work_folder_is_removed_and_so_is_an_old_one(store: Store) -> None:
     with store.workdir() as first:
         (first / "file").write_text("x")
     assert not first.exists()
-    left = store.root / "work" / "left-by-a-crash"
-    left.mkdir()
     fresh = store.root / "work" / "of-another-run"
     fresh.mkdir()
-    old = left.stat().st_mtime - STALE_SECONDS - 1
-    os.utime(left, (old, old))
+    left = [store.root / "work" / "left-by-a-crash", store.root / "sha256" / ".incoming-x"]
+    left[0].mkdir()
+    left[1].parent.mkdir()
+    left[1].write_bytes(b"half")
+    for path in left:
+        old = path.stat().st_mtime - STALE_SECONDS - 1
+        os.utime(path, (old, old))
     with store.workdir():
-        assert not left.exists()
+        assert not any(path.exists() for path in left)
         assert fresh.exists()
 
 

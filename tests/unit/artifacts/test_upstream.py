@@ -64,7 +64,7 @@ async def test_an_archive_comes_once_and_only_named_members_come_out(
     releases: ReleaseServer, tmp_path: Path
 ) -> None:
     etcd, etcdctl = make_program(payload=b"etcd"), make_program(payload=b"etcdctl")
-    files = {"../../evil": b"evil", f"{ETCD_INNER}/etcd": etcd, f"{ETCD_INNER}/etcdctl": etcdctl}
+    files = {"../../evil": b"evil", f"{ETCD_INNER}/etcd": etcd, f"./{ETCD_INNER}/etcdctl": etcdctl}
     publish_etcd(releases, make_archive(files))
     fetched = await mirror(releases).fetch(ETCD, tmp_path, ignore)
     assert fetched["etcd"].path.read_bytes() == etcd
@@ -166,7 +166,18 @@ async def test_more_bytes_than_allowed_are_refused(releases: ReleaseServer, tmp_
     releases.publish("/file", b"x" * 5000)
     small = {"kubernetes": ReleaseFile(releases.url + "/file", releases.url + "/file.sha256", {}, limit=4999)}
     source = UpstreamSource(Downloader(redirects={}, tls=releases.tls), small)
-    with pytest.raises(ArtifactError, match="4999"):
+    with pytest.raises(ArtifactError, match="announces 5000"):
+        await source.fetch(KUBELET, tmp_path, ignore)
+    assert left_in(tmp_path) == []
+
+
+async def test_more_bytes_than_announced_at_all_are_refused(releases: ReleaseServer, tmp_path: Path) -> None:
+    body = b"x" * 5000
+    releases.publish("/file", body)
+    releases.serve("/file", Answer(body, chunked=True))
+    small = {"kubernetes": ReleaseFile(releases.url + "/file", releases.url + "/file.sha256", {}, limit=4999)}
+    source = UpstreamSource(Downloader(redirects={}, tls=releases.tls), small)
+    with pytest.raises(ArtifactError, match="more than the 4999"):
         await source.fetch(KUBELET, tmp_path, ignore)
     assert left_in(tmp_path) == []
 

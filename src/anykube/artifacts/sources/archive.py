@@ -13,13 +13,16 @@ from anykube.errors import ArtifactError
 
 
 def extract(archive: Path, members: Mapping[str, str], folder: Path, *, limit: int) -> dict[str, Path]:
-    """Write each wanted member (artifact -> exact member name) into `folder`, under the artifact's name."""
-    wanted = {member: artifact for artifact, member in members.items()}
+    """Write each wanted member (artifact -> exact member name) into `folder`, under the artifact's name.
+
+    'name' and './name' are the same member: projects change how they call tar.
+    """
+    wanted = {member.removeprefix("./"): artifact for artifact, member in members.items()}
     found: dict[str, Path] = {}
     try:
         with tarfile.open(archive, "r:gz") as opened:
             for entry in opened:
-                artifact = wanted.get(entry.name)
+                artifact = wanted.get(entry.name.removeprefix("./"))
                 if artifact is None:
                     continue
                 found[artifact] = _take(opened, entry, folder / artifact, limit)

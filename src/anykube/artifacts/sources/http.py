@@ -51,11 +51,10 @@ class Downloader:
         self._known: dict[str, bool] = {}
 
     async def answers(self, url: str) -> bool:
-        """Whether the host of this URL serves it; asked once per host."""
-        host = urlsplit(url).netloc
-        if host not in self._known:
-            self._known[host] = await self._probe(url)
-        return self._known[host]
+        """Whether this URL is served; asked once."""
+        if url not in self._known:
+            self._known[url] = await self._probe(url)
+        return self._known[url]
 
     async def text(self, url: str, *, limit: int) -> str:
         """A small text file."""
@@ -88,7 +87,7 @@ class Downloader:
         digest, done, told = hashlib.sha256(), 0, 0
         async with self._get(url) as response:
             _refuse_page(url, response)
-            total = float(response.headers.get("content-length", "0")) or None
+            total = _announced(url, response, limit)
             with target.open("wb") as output:
                 async for chunk in _body(response, limit):
                     output.write(chunk)
@@ -170,6 +169,16 @@ def _refuse_page(url: str, response: httpx2.Response) -> None:
             evidence=[f"content-type {kind[:80]}"],
             remedy="a captive portal or a proxy may answer in its place; check the network",
         )
+
+
+def _announced(url: str, response: httpx2.Response, limit: int) -> float | None:
+    """The length that the server announces; refused before the transfer when it is too much."""
+    text = response.headers.get("content-length", "")
+    if not text.isdecimal():
+        return None
+    if int(text) > limit:
+        raise ArtifactError(f"{url} announces {text} bytes; at most {limit} are expected.")
+    return float(text)
 
 
 async def _body(response: httpx2.Response, limit: int) -> AsyncIterator[bytes]:
