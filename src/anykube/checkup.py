@@ -86,7 +86,8 @@ async def _look(
         *(_reach(transports[name], name, targets) for name, targets in wanted.items() if targets)
     )
     names = {addresses[node.name]: node.name for node in answering}
-    vxlan = cluster.spec.network.cni.flannel.backend == "vxlan"
+    flannel = cluster.spec.network.cni.flannel
+    vxlan = flannel is not None and flannel.backend == "vxlan"
     found = [reach for reaches in tried for reach in reaches]
     return (*checks, *reach_checks(wanted, found, names, vxlan=vxlan))
 

@@ -41,12 +41,13 @@ Approve = Callable[[Plan], bool]
 
 @dataclass(slots=True)
 class Report:
-    """How a run ended. `seconds` is the wall time of each phase that did something."""
+    """How a run ended. `seconds`: wall time of each phase that did something; `status`: as seen last."""
 
     plan: Plan
     approved: bool = True
     done: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    status: Status | None = None
 
     @property
     def unchanged(self) -> bool:
@@ -63,14 +64,13 @@ async def plan(cluster: Cluster, *, text: str = "", source: str = "", folders: F
     """What apply would do. Reads only; no lock."""
     async with Session(cluster, folders) as session:
         _check_addresses(session, text, source)
-        return await _plan(session)
+        return (await _look(session))[0]
 
 
 async def status(cluster: Cluster, *, folders: Folders | None = None) -> Status:
     """How the cluster is. Reads only."""
     async with Session(cluster, folders) as session:
-        facts = await _observe(session)
-        return make_status(cluster, facts, session.blueprint, _planned(session, facts))
+        return (await _look(session))[1]
 
 
 async def apply(
@@ -93,10 +93,10 @@ async def apply(
         _check_addresses(session, text, source)
         async with ClusterLock(session.folder, f"apply {cluster.name}") as lock:
             session.record = session.records.load() or session.record
-            first = await _plan(session)
+            first, seen = await _look(session)
             _refuse_stale(saved, first, first.phases)
             if first.empty or not approve(first):
-                return Report(first, approved=first.empty)
+                return Report(first, approved=first.empty, status=seen)
             _begin(session, text, source)
             with start_run(session.folder, datetime.now(UTC)) as journal:
                 run = _Run(session, journal, emit, stop or StopFlag())
@@ -143,7 +143,7 @@ class _Run:
 
     async def apply(self, first: Plan, saved: Plan | None) -> Report:
         """All phases. The first plan was shown; each phase is planned again on what is then true."""
-        report, current, outcomes = Report(first), first, list[Outcome]()
+        report, current, outcomes, ahead = Report(first), first, list[Outcome](), 0
         self._emit(RunStarted(first.cluster, self._journal.run if self._journal else "", "apply"))
         for phase in PHASES:
             made = current.phase(phase)
@@ -151,10 +151,13 @@ class _Run:
                 continue
             _refuse_stale(saved, current, (made,))
             outcomes.append(await self._phase(made, report))
-            if self._stop.stopping or not _worth_going_on(phase, outcomes[-1]):
+            if self._stop.stopping:
+                ahead = sum(len(later.pending) for later in current.phases[PHASES.index(phase) + 1 :])
                 break
-            current = await _plan(self._session)
-        self._finish(report, current, outcomes, "anykube apply")
+            if not _worth_going_on(phase, outcomes[-1]):
+                break
+            current, report.status = await _look(self._session)
+        self._finish(report, current, outcomes, "anykube apply", ahead)
         return report
 
     def note(self, text: str) -> None:
@@ -165,7 +168,7 @@ class _Run:
         """The one phase of destroy."""
         report = Report(made)
         outcome = await self._phase(made.phase(Phase.REMOVE), report)
-        self._finish(report, made, [outcome], "anykube destroy")
+        self._finish(report, made, [outcome], "anykube destroy", 0)
         return report
 
     async def _phase(self, made: PhasePlan, report: Report) -> Outcome:
@@ -193,11 +196,14 @@ class _Run:
             seen = [f"{EVIDENT_UNIT}, {loudest}"] if loudest else []
             error.evidence = (*error.evidence, *seen, f"more in {path}")
 
-    def _finish(self, report: Report, current: Plan, outcomes: list[Outcome], again: str) -> None:
+    def _finish(
+        self, report: Report, current: Plan, outcomes: list[Outcome], again: str, ahead: int
+    ) -> None:
+        """Say how it ended, as an error unless all is done. `ahead` are steps of phases not reached."""
         if self._journal is not None and self._journal.problem:
             self.note(f"the journal of this run is not complete: {self._journal.problem}")
         failures = {name: error for outcome in outcomes for name, error in outcome.failed.items()}
-        waiting = sum(len(outcome.not_begun) + len(outcome.blocked) for outcome in outcomes)
+        waiting = ahead + sum(len(outcome.not_begun) + len(outcome.blocked) for outcome in outcomes)
         total = report.done + len(failures) + waiting
         interrupted = self._stop.stopping and waiting > 0
         name = "interrupted" if interrupted else "failed" if failures or current.obstacles else "done"
@@ -228,14 +234,13 @@ async def _observe(session: Session) -> Facts:
     return await observe(session.cluster, session.ports(), blueprint)
 
 
-async def _plan(session: Session) -> Plan:
-    return _planned(session, await _observe(session))
-
-
-def _planned(session: Session, facts: Facts) -> Plan:
+async def _look(session: Session) -> tuple[Plan, Status]:
+    """What is to be done, and how things are: both from one observation."""
+    facts = await _observe(session)
     text = session.record.object
     previous = load(text, f"record of {session.cluster.name}") if text else None
-    return make_plan(session.cluster, facts, session.record, session.blueprint, previous)
+    made = make_plan(session.cluster, facts, session.record, session.blueprint, previous)
+    return made, make_status(session.cluster, facts, session.blueprint, made)
 
 
 def _begin(session: Session, text: str, source: str) -> None:

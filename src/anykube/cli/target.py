@@ -17,7 +17,7 @@ DEFAULT_FILE = Path("cluster.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A cluster object, its text, and where it came from ('' when it comes from the record)."""
+    """A cluster object, its text, and the file it came from ('' for standard input)."""
 
     cluster: Cluster
     text: str
@@ -63,7 +63,7 @@ def _recorded(name: str) -> Target:
     record = RecordStore(folder(state_dir(), name)).load()
     if record is None or not record.object:
         raise UsageError(f"The record of {name} holds no object yet.", remedy="name its file with -f")
-    return Target(load(record.object, f"record of {name}"), record.object, "")
+    return Target(load(record.object, f"record of {name}"), record.object, record.source)
 
 
 def _hint() -> str:
