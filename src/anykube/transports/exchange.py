@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from anykube.errors import AnswerError
 from anykube.transports.base import OUTPUT_LIMIT
@@ -73,8 +73,9 @@ async def exchange(
     stdin, stdout, stderr = pipes
     feeder = asyncio.ensure_future(feed(stdin, data))
     readers = asyncio.gather(collect(stdout, output[0], name), collect(stderr, output[1], name))
+    both: tuple[asyncio.Future[Any], ...] = (feeder, readers)
     try:
-        await asyncio.wait({feeder, readers}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if feeder.done():
             feeder.result()
         await readers
