@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from anykube import events
+from anykube.cli.board import INDENT, PLACES, Board, line_for
 from anykube.cli.options import Output
 from anykube.cli.printing import message
 
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a plain line says what still runs."""
+PATIENCE = 5.0
+"""Seconds between two plain lines about the same piece of long work."""
 MOST_ROWS = 20
 """Targets shown one by one; beyond that only their number is shown."""
+MOST_DETAILS = 6
 
-LASTING = (events.PhaseDone, events.StepFailed, events.StepRetried, events.Notice, events.Stopping)
+LASTING = (events.PhaseDone, events.StepFailed, events.StepRetried, events.Stopping)
 """Events that leave a line on a live terminal."""
 
 
@@ -41,12 +45,16 @@ class Progress(Protocol):
         ...
 
 
+def is_live() -> bool:
+    """Whether stderr is a terminal that can be drawn on."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
 def progress(output: Output) -> Progress:
     """The consumer that fits: JSON lines on stdout for -o json, live on a terminal, else plain lines."""
     if output is Output.JSON:
         return JsonLines()
-    live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
-    return LiveTable() if live else PlainLines()
+    return LiveTable() if is_live() else PlainLines()
 
 
 class JsonLines:
@@ -62,90 +70,34 @@ class JsonLines:
         """Nothing is left open."""
 
 
-class Board:
-    """What is known of the run now; both the plain and the live form show it."""
-
-    def __init__(self) -> None:
-        self.phase = ""
-        self.total = 0
-        self.done = 0
-        self.running: dict[str, tuple[str, float]] = {}
-        self.targets: dict[str, str] = {}
-        self.details: dict[str, str] = {}
-
-    def take(self, event: events.Event) -> None:
-        """Update by one event."""
-        match event:
-            case events.PhaseStarted(phase, steps):
-                self.phase, self.total, self.done = phase, steps, 0
-                self.targets.clear()
-                self.details.clear()
-            case events.StepStarted(step, _, target, title):
-                self.running[step] = (target, time.monotonic())
-                self.targets[target] = title
-            case events.StepProgress(_, item, text):
-                self.details[item] = text
-            case events.StepDone(step, _, target):
-                self.done += 1
-                self.running.pop(step, None)
-                self._settle(target, "done")
-            case events.StepFailed(step, _, target):
-                self.running.pop(step, None)
-                self._settle(target, "failed")
-
-    def _settle(self, target: str, state: str) -> None:
-        if state == "failed" or not any(other == target for other, _ in self.running.values()):
-            self.targets[target] = state
-
-    def busiest(self) -> str:
-        """What has been running longest, for a heartbeat."""
-        if not self.running:
-            return ""
-        step, (_, started) = min(self.running.items(), key=lambda item: item[1][1])
-        more = f" and {len(self.running) - 1} more" if len(self.running) > 1 else ""
-        return f"{step} for {time.monotonic() - started:.0f} s{more}"
-
-
-def line_for(event: events.Event) -> str | None:
-    """The plain line of an event, or None for those that only matter to a live view."""
-    match event:
-        case events.PhaseStarted(phase, steps):
-            return f"{phase:<10} {steps} steps"
-        case events.PhaseDone(phase, seconds, steps):
-            return f"{phase:<10} {steps} steps done{seconds:>44.1f} s"
-        case events.StepProgress(_, item, text):
-            return f"           {item:<24} {text}"
-        case events.StepDone(step, _, _, seconds):
-            return f"           {step:<52} done {seconds:>6.1f} s"
-        case events.StepRetried(step, _, attempt, error):
-            return f"           {step:<52} try {attempt} failed, again: {error}"
-        case events.StepFailed(step, _, _, code, error):
-            return f"           {step:<52} FAILED [{code}] {error.splitlines()[0]}"
-        case events.Notice(text):
-            return f"           note: {text}"
-        case events.Stopping(running):
-            what = ", ".join(running) or "nothing"
-            return f"stopping after what runs now ({what}); press Ctrl-C again to stop at once"
-        case _:
-            return None
-
-
 class PlainLines:
     """Lines for logs and CI: one per step, and a heartbeat when nothing else was said for a while."""
 
     def __init__(self) -> None:
         self._board = Board()
         self._spoken = time.monotonic()
+        self._told: dict[str, tuple[float, str]] = {}
 
     def __call__(self, event: events.Event) -> None:
         self._board.take(event)
-        if line := line_for(event):
+        if isinstance(event, events.StepProgress) and not self._news(event):
+            return
+        if line := line_for(event, self._board):
             self._say(line)
+
+    def _news(self, event: events.StepProgress) -> bool:
+        """Whether this was not just said: the same again with a higher number can wait, an end cannot."""
+        said, before = self._told.get(event.item, (0.0, ""))
+        ended = event.done is not None and event.done == event.total and event.message != before
+        if not ended and time.monotonic() - said < PATIENCE:
+            return False
+        self._told[event.item] = (time.monotonic(), event.message)
+        return True
 
     def tick(self) -> None:
         """Say that we are alive, at most every HEARTBEAT seconds."""
-        if self._board.running and time.monotonic() - self._spoken > HEARTBEAT:
-            self._say(f"           … {self._board.busiest()}")
+        if not self._board.idle and time.monotonic() - self._spoken > HEARTBEAT:
+            self._say(f"{'':<{INDENT}}… {self._board.busiest()}")
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -169,8 +121,11 @@ class LiveTable:
 
     def __call__(self, event: events.Event) -> None:
         self._board.take(event)
-        if isinstance(event, LASTING) and (line := line_for(event)):
-            self._console.print(line, markup=False)
+        if isinstance(event, LASTING) and (line := line_for(event, self._board)):
+            bad = isinstance(event, events.StepFailed)
+            self._console.print(line, markup=False, soft_wrap=True, style="red" if bad else None)
+        if isinstance(event, events.PhaseDone):
+            self._board.phase = ""
         self.tick()
 
     def tick(self) -> None:
@@ -186,17 +141,21 @@ class LiveTable:
         from rich.table import Table
 
         board = self._board
-        table = Table.grid(padding=(0, 2))
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for _ in range(3):
+            table.add_column(no_wrap=True, overflow="ellipsis")
         if not board.phase:
             return table
-        table.add_row(f"{board.phase:<10}", f"{board.done} of {board.total} steps", board.busiest())
-        rows = list(board.targets.items())
+        table.add_row(
+            f"{board.phase:<{INDENT - 2}}", f"{board.done} of {board.total} steps", f"{board.seconds:.0f} s"
+        )
+        rows = list(board.rows.items())
         if len(rows) > MOST_ROWS:
-            settled = sum(state == "done" for _, state in rows)
-            table.add_row("", f"{settled} of {len(rows)} targets done", "")
-            rows = [(target, state) for target, state in rows if state != "done"][:MOST_ROWS]
-        for target, state in rows:
-            table.add_row("", target, state)
-        for item, text in list(board.details.items())[-MOST_ROWS:]:
-            table.add_row("", item, text)
+            busy = [(target, row) for target, row in rows if row.running or row.failed]
+            table.add_row("", f"{len(rows) - len(busy)} of {len(rows)} targets at rest", "")
+            rows = busy[:MOST_ROWS]
+        for target, row in rows:
+            table.add_row("", PLACES.get(target, target), str(row), style="red" if row.failed else None)
+        for item, (_, text) in list(board.details.items())[-MOST_DETAILS:]:
+            table.add_row("", f"  {item}", text)
         return table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from anykube.cli.options import Output
 from anykube.cli.printing import confirm, message
-from anykube.cli.progress import Progress, progress
+from anykube.cli.progress import Progress, is_live, progress
 from anykube.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def run_apply(
 
     report = _run(work, output)
     if output is not Output.JSON:
-        _finish(report, found.cluster.name)
+        from anykube.cli.ending import finish
+
+        finish(report, found, live=is_live())
     return 0
 
 
@@ -140,15 +142,3 @@ async def _tick(consumer: Progress) -> None:
     while True:
         await asyncio.sleep(TICK)
         consumer.tick()
-
-
-def _finish(report: Report, name: str) -> None:
-    if report.unchanged:
-        message(f"{name}: 0 changes; the cluster is as the object says.")
-        return
-    if not report.approved:
-        message("Nothing was changed.")
-        return
-    total = sum(report.seconds.values())
-    phases = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items())
-    message(f"{name}: {report.done} steps done in {total:.1f} s ({phases})")

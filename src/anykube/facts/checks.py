@@ -5,7 +5,7 @@ observe/machine.py reads the facts, checkup.py gathers, the command line prints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -176,12 +176,9 @@ def _leftovers(facts: LocalFacts) -> Judgement:
     if not facts.leftovers:
         return ok("none")
     seen = ", ".join(f"{left.kind} {left.name}" for left in facts.leftovers)
-    remedy = "if no other user of this machine owns them: " + "; ".join(_removals(facts))
-    return Verdict.WARNING, f"of clusters that are not known here: {seen}", remedy
-
-
-def _removals(facts: LocalFacts) -> Iterator[str]:
-    yield from (left.removal for left in facts.leftovers)
+    removals = "; ".join(left.removal for left in facts.leftovers)
+    remedy = f"nothing if another user or ANYKUBE_STATE_DIR has a record of them; else: {removals}"
+    return Verdict.WARNING, f"not known here: {seen}", remedy
 
 
 def _size(mebibytes: int) -> str:

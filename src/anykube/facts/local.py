@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """Something that anykube made here for a cluster that is not known here. `removal` is a command."""
+    """What anykube made here for a cluster that is not known here. `removal` is a command."""
 
     kind: str
     name: str

@@ -54,7 +54,11 @@ def _running(site: SiteFacts, name: str) -> bool:
 async def _hosts(
     ports: Ports, site: SiteFacts, blueprint: Blueprint
 ) -> dict[str, HostFacts | Unreachable]:
-    transports = {name: ports.transport(name) for name in blueprint.machines if _running(site, name)}
+    running = [name for name in blueprint.machines if _running(site, name)]
+    if running and not ports.record.lineage and not ports.secrets.names() and blueprint.creates:
+        # Machines of a cluster whose folder was lost: they can still be seen, and destroyed.
+        return {name: Unreachable(name, "its SSH key is not here") for name in running}
+    transports = {name: ports.transport(name) for name in running}
     return dict(await probe_hosts(transports, managed_paths(), managed_units()))
 
 

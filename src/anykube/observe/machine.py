@@ -144,21 +144,22 @@ def _free(folder: Path) -> int:
 
 
 async def _leftovers(known: Collection[str]) -> tuple[Leftover, ...]:
-    """Folders, bridges and firewall tables of clusters that have no record here."""
+    """Clusters that have no record here, and bridges and firewall tables that no cluster has."""
     folders = [path.name for path in ROOT.glob("[!.]*/")] if os.access(ROOT, os.R_OK) else []
     _, links, _ = await attempt("ip", "-json", "link", "show", "type", "bridge")
     _, tables, _ = await attempt("nft", "-json", "list", "tables")
+    explained = {*known, *folders}
     return (
         *_strange_folders(folders, known),
-        *_strange_bridges((entry.get("ifname", "") for entry in _json(links, list)), known),
-        *_strange_tables(_table_names(_json(tables, dict)), known),
+        *_strange_bridges((entry.get("ifname", "") for entry in _json(links, list)), explained),
+        *_strange_tables(_table_names(_json(tables, dict)), explained),
     )
 
 
 def _strange_folders(names: Iterable[str], known: Collection[str]) -> Iterator[Leftover]:
     for name in sorted(names):
         if name not in known:
-            yield Leftover("folder", str(ROOT / name), f"stop its containers, then rm -r {ROOT / name}")
+            yield Leftover("cluster", name, f"anykube init -y --name {name} | anykube destroy -f - --yes")
 
 
 def _strange_bridges(names: Iterable[str], known: Collection[str]) -> Iterator[Leftover]:
