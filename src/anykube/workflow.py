@@ -190,11 +190,18 @@ class _Run:
             node = steps[name].target
             if self._journal is None or node not in self._session.blueprint.machines:
                 continue
-            text = await collect(self._session.transport(node), (EVIDENT_UNIT,))
+            text = await self._evidence_of(node)
             path = self._journal.evidence(node, f"{error}\n\n{text}")
             loudest = loudest_error(text)
             seen = [f"{EVIDENT_UNIT}, {loudest}"] if loudest else []
             error.evidence = (*error.evidence, *seen, f"more in {path}")
+
+    async def _evidence_of(self, node: str) -> str:
+        try:
+            transport = self._session.transport(node)
+        except AnykubeError as error:  # such as a machine that failed before it had a host key
+            return str(error)
+        return await collect(transport, (EVIDENT_UNIT,))
 
     def _finish(
         self, report: Report, current: Plan, outcomes: list[Outcome], again: str, ahead: int

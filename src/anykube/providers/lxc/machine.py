@@ -39,10 +39,10 @@ from anykube.providers.lxc.layout import (
     NOTE,
     Layout,
     read_json,
-    remove_if_empty,
     remove_tree,
     write_text,
 )
+from anykube.providers.lxc.locks import holding
 from anykube.providers.lxc.software import SoftwareLayer
 
 BEING_MADE, BEING_REMOVED = ".new", ".gone"
@@ -64,7 +64,8 @@ async def create(layout: Layout, name: str, address: str, settings: Mapping[str,
     """Make a machine. It has its final name only when it is complete."""
     work = layout.nodes / f".{name}{BEING_MADE}"
     await asyncio.to_thread(_scaffold, layout, work)
-    await images.plant(birth.software.containerd, work / "disks" / "containerd")
+    async with holding(work) as keep:
+        await images.plant(birth.software.containerd, work / "disks" / "containerd", keep)
     note = {
         "address": address,
         "settings": dict(settings),
@@ -96,26 +97,28 @@ async def resize(layout: Layout, name: str, settings: Mapping[str, str]) -> None
 
 async def start(layout: Layout, name: str) -> None:
     """Start a machine and wait until its init runs. One that runs is left alone."""
-    if name in await running(layout):
-        return
-    await cgroups.clear(layout.node(name))
-    log = layout.node(name) / "lxc.log"
-    log.unlink(missing_ok=True)
-    argv = ("lxc-start", "-P", str(layout.nodes), "-n", name, "-d")
-    status, _, stderr = await attempt(*argv)
-    if status != 0 and name not in await running(layout):
-        output = log.read_text(errors="replace") if log.exists() else stderr
-        raise failure(argv, status, output)
+    async with holding(layout.node(name)) as keep:
+        if name in await running(layout):
+            return
+        await cgroups.clear(layout.node(name))
+        log = layout.node(name) / "lxc.log"
+        log.unlink(missing_ok=True)
+        argv = ("lxc-start", "-P", str(layout.nodes), "-n", name, "-d")
+        status, _, stderr = await attempt(*argv, keep=keep)
+        if status != 0:
+            output = log.read_text(errors="replace") if log.exists() else stderr
+            raise failure(argv, status, output)
 
 
 async def delete(layout: Layout, name: str) -> None:
     """Remove a machine, whatever of it there is."""
     folder, gone = layout.node(name), layout.nodes / f".{name}{BEING_REMOVED}"
-    if folder.exists():
-        await attempt("lxc-stop", "-P", str(layout.nodes), "-n", name, "-k", seconds=60)
-    await cgroups.clear(folder)
-    await attempt("ip", "link", "delete", interface_name(folder))
-    await asyncio.to_thread(_discard, layout, name, folder, gone)
+    async with holding(folder), holding(layout.nodes / f".{name}{BEING_MADE}"):
+        if folder.exists():
+            await attempt("lxc-stop", "-P", str(layout.nodes), "-n", name, "-k", seconds=60)
+        await cgroups.clear(folder)
+        await attempt("ip", "link", "delete", interface_name(folder))
+        await asyncio.to_thread(_discard, layout, name, folder, gone)
 
 
 def exists(layout: Layout, name: str) -> bool:
@@ -224,7 +227,7 @@ def _discard(layout: Layout, name: str, folder: Path, gone: Path) -> None:
         folder.rename(gone)
     remove_tree(gone)
     remove_tree(layout.nodes / f".{name}{BEING_MADE}")
-    remove_if_empty(layout.nodes)
+    # The folder of all nodes stays: others may be about to be made in it. The last shared part takes it along.
 
 
 def _sync(folder: Path) -> None:
