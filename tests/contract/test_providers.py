@@ -6,6 +6,7 @@ A new provider is one `Case` more. The tests that ask for `made` are for provide
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -200,7 +201,7 @@ async def made(rootfs: Path, tmp_path: Path) -> AsyncIterator[Case]:
     (folder / "cache" / "lxc").mkdir(parents=True)
     (folder / "cache" / "lxc" / rootfs.name).symlink_to(rootfs)
     key = asyncssh.generate_private_key("ssh-ed25519")
-    subnet = f"10.{200 + number % 50}.{number // 256}.0/24"
+    subnet = f"10.{200 + number % 40}.{number // 256}.0/24"
     described = make_cluster(f"t-lxc-{mark}", {"lxc": {"subnet": subnet}}, memory=600, cpus=0.5)
 
     def provider() -> Provider:
@@ -395,25 +396,25 @@ async def test_a_half_made_machine_is_broken_and_made_again(made: Case, rest: st
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("moment", [0.002, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.4])
-async def test_killed_at_any_moment_and_run_again(made: Case, moment: float) -> None:
-    """kill -9 while a machine is made; the next run ends with the same as an undisturbed one."""
-    drawn, provider = made.blueprint(), made.provider()
-    for part, settings in drawn.parts.items():
-        await provider.perform(EnsureSite(part, settings), quiet)
-    child = os.fork()
-    if child == 0:
-        try:
-            asyncio.run(_create_all(made, drawn))
-        finally:
-            os._exit(0)
-    await asyncio.sleep(moment)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
+@pytest.mark.parametrize("moment", range(0, 300, 20))
+async def test_killed_at_any_moment_and_run_again(made: Case, moment: int) -> None:
+    """kill -9 in the middle of it all; the next run ends as an undisturbed one."""
+    await killed_after(made, moment)
+    drawn = made.blueprint()
     await made.converge()
     for name in drawn.machines:
         assert (await made.run(name, "uname", "-n")).strip() == name
     assert await made.converge() == []
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("moment", range(10, 300, 30))
+async def test_killed_at_any_moment_and_destroyed(made: Case, moment: int) -> None:
+    await killed_after(made, moment)
+    await made.destroy()
+    rest = {kind: found for kind, found in traces(made).items() if found}
+    assert not rest
+    assert sorted(path.name for path in made.folder.iterdir()) == ["cache"]
 
 
 @pytest.mark.e2e
@@ -582,14 +583,17 @@ async def test_a_forward_chain_that_drops_is_passed(made: Case) -> None:
         subprocess.run(["nft", "delete", "table", "inet", table], check=True)
 
 
-async def _create_all(case: Case, drawn: Blueprint) -> None:
-    provider = case.provider()
-    await asyncio.gather(
-        *(
-            provider.perform(CreateMachine(name, wanted.address, wanted.settings), quiet)
-            for name, wanted in drawn.machines.items()
-        )
-    )
+async def killed_after(case: Case, milliseconds: int) -> None:
+    """Bring everything up in another process and end it by SIGKILL."""
+    case.blueprint()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            asyncio.run(case.converge())
+        os._exit(0)
+    await asyncio.sleep(milliseconds / 1000)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def stop(case: Case, name: str) -> None:

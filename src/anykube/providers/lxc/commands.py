@@ -1,11 +1,16 @@
-"""Run a tool on this machine: argument lists, bounded time, an error that shows what the tool said."""
+"""Run a tool on this machine: argument lists, bounded time, an error that shows what the tool said.
+
+Each tool has a session of its own: Ctrl-C at the terminal is for anykube, which lets the tool finish.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 
 from anykube.errors import ProviderError
 
@@ -20,6 +25,7 @@ TOOLS = {
 }
 """Every tool that this provider runs, and the Debian package that has it."""
 EVIDENCE_LINES = 12
+STOP_SECONDS = 5.0
 
 
 def require_root_and_tools() -> None:
@@ -33,16 +39,21 @@ def require_root_and_tools() -> None:
         )
 
 
-async def run(*argv: str, stdin: str | None = None, seconds: float = 30) -> str:
+async def run(*argv: str, stdin: str | None = None, keep: Sequence[int] = (), seconds: float = 30) -> str:
     """The standard output of a tool; ProviderError unless it ends with status 0 in time."""
-    status, stdout, stderr = await attempt(*argv, stdin=stdin, seconds=seconds)
+    status, stdout, stderr = await attempt(*argv, stdin=stdin, keep=keep, seconds=seconds)
     if status != 0:
         raise failure(argv, status, stderr or stdout)
     return stdout
 
 
-async def attempt(*argv: str, stdin: str | None = None, seconds: float = 30) -> tuple[int, str, str]:
-    """Status, standard output and standard error of a tool; status 127 if there is no such tool."""
+async def attempt(
+    *argv: str, stdin: str | None = None, keep: Sequence[int] = (), seconds: float = 30
+) -> tuple[int, str, str]:
+    """Status, standard output and standard error of a tool; status 127 if there is no such tool.
+
+    `keep` are open files that the tool inherits: a lock among them is held until the tool itself ends.
+    """
     if shutil.which(argv[0]) is None:
         return 127, "", f"{argv[0]}: not found"
     process = await asyncio.create_subprocess_exec(
@@ -50,6 +61,8 @@ async def attempt(*argv: str, stdin: str | None = None, seconds: float = 30) -> 
         stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        pass_fds=keep,
     )
     try:
         async with asyncio.timeout(seconds):
@@ -64,10 +77,7 @@ async def attempt(*argv: str, stdin: str | None = None, seconds: float = 30) -> 
 async def lines(
     *argv: str, env: Mapping[str, str], keep: Sequence[int], seconds: float
 ) -> AsyncIterator[str]:
-    """The output lines of a long-running tool as they come; ProviderError at the end if it failed.
-
-    `keep` are open files that the tool inherits: a lock among them is held until the tool itself ends.
-    """
+    """The output lines of a long-running tool as they come; ProviderError at the end if it failed."""
     process = await asyncio.create_subprocess_exec(
         *argv,
         env=env,
@@ -75,6 +85,7 @@ async def lines(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     tail: list[str] = []
     assert process.stdout is not None  # noqa: S101 - PIPE was asked for
@@ -104,7 +115,14 @@ def _late(argv: Sequence[str], seconds: float, evidence: Sequence[str]) -> Provi
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Leave no child behind when the caller is cancelled or the time is over."""
-    if process.returncode is None:
-        process.kill()
+    """Leave no child behind when the caller is cancelled or the time is over: first asked, then made to."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()

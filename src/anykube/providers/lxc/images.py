@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -58,11 +58,12 @@ async def seed(tools: Path, tars: Mapping[Path, str], target: Path, report: Repo
         (markers / f"{tar.name}.{digest[:16]}").touch()
 
 
-async def plant(source: Path, target: Path) -> None:
+async def plant(source: Path, target: Path, keep: Sequence[int]) -> None:
     """Give a node its own image store: contents shared by hard links, databases its own."""
-    status, _, _ = await attempt("cp", "--archive", "--link", f"{source}/.", str(target))
+    paths = (f"{source}/.", str(target))
+    status, _, _ = await attempt("cp", "--archive", "--link", *paths, keep=keep)
     if status != 0:
-        await run("cp", "--archive", "--reflink=auto", f"{source}/.", str(target), seconds=300)
+        await run("cp", "--archive", "--reflink=auto", *paths, keep=keep, seconds=300)
         return
     await asyncio.to_thread(_own_databases, source, target)
 
@@ -83,7 +84,12 @@ async def _containerd(tools: Path, root: Path) -> AsyncIterator[Path]:
         config.write_text(CONFIG.format(root=root, state=private / "state", socket=socket))
         with (private / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *DIES_WITH_US, str(tools / "containerd"), "--config", str(config), stdout=log, stderr=log
+                *DIES_WITH_US,
+                str(tools / "containerd"),
+                *("--config", str(config)),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         try:
             await _answering(process, tools, socket, private / "log")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from anykube.errors import ProviderError
 from anykube.providers.lxc.layout import remove_tree
+from anykube.providers.lxc.locks import acquire
 
-POLL = 0.2
 UNFINISHED = ".new"
 
 
@@ -30,7 +28,7 @@ async def building(final: Path, seconds: float) -> AsyncIterator[tuple[Path, int
     final.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(final.parent / f".{final.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        await _acquire(lock, final, seconds)
+        await acquire(lock, final.name, seconds)
         if _made(final):
             yield None
             return
@@ -63,19 +61,3 @@ def _sweep(parent: Path) -> None:
 
 def _made(final: Path) -> bool:
     return final.is_dir()
-
-
-async def _acquire(lock: int, final: Path, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise ProviderError(
-                    f"Another process has been making {final.name} for more than {seconds:g} s.",
-                    remedy="wait for it, or end it",
-                ) from None
-            await asyncio.sleep(POLL)
-        else:
-            return

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from anykube.errors import ProviderError
+from anykube.paths import APPLICATION
 
 NOTE = "machine.json"
 """Written last into a node's folder: address, settings and layers it was made with."""
@@ -81,7 +82,10 @@ class Layout:
         (site / f"{part}.json").unlink(missing_ok=True)
         if not any(site.glob("[!.]*.json")):
             remove_tree(site)
-        for folder in (self.nodes, self.home, self.root):
+        ours = [self.nodes, self.home, self.root]
+        if self.root.parent.name == APPLICATION:
+            ours.append(self.root.parent)
+        for folder in ours:
             if not remove_if_empty(folder):
                 break
 
