@@ -356,6 +356,10 @@ def _own_copy(program: Path, shared: Path) -> Path:
         shared.mkdir(parents=True, exist_ok=True)
         own = Path(tempfile.mkdtemp(dir=shared)) / program.name
         shutil.copy2(program, own)
-        own.rename(copy)
+        # The first of several hosts made at once wins. A rename over its copy could make it vanish under
+        # the hands of one that links to it just now.
+        with contextlib.suppress(FileExistsError):
+            os.link(own, copy)
+        own.unlink()
         own.parent.rmdir()
     return copy
