@@ -41,8 +41,10 @@ EXECUTABLE = 0o755
 DRAFT = "/etc/cni/net.d/.10-flannel.draft"
 
 # 60 s: then the hook fails, and the kubelet starts the container anew and says so.
+# CIS 1.1.9 wants the configuration readable by root only.
 PUBLISH = f"""\
 set -eu
+umask 077
 waits=0
 until [ -s {LEASE} ]; do
   waits=$((waits + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def test_it_publishes_only_after_the_network_stands(root: Path) -> None:
     (root / "run/flannel/subnet.env").write_text("FLANNEL_SUBNET=10.244.0.1/24\n")
     assert process.wait(5) == 0
     assert published.read_text() == '{"name": "cbr0"}\n'
+    assert stat.S_IMODE(published.stat().st_mode) == 0o600
     assert [path.name for path in published.parent.iterdir()] == [published.name]
 
 

@@ -8,7 +8,7 @@ from anykube.providers.lxc import machine
 from anykube.providers.lxc.layout import Layout
 
 
-async def test_removing_a_machine_leaves_the_folder_in_which_another_is_about_to_be_made(
+async def test_a_removal_leaves_the_folder_in_which_others_are_made(
     tmp_path: Path,
 ) -> None:
     layout = Layout(tmp_path / "root", tmp_path / "cache", "demo")

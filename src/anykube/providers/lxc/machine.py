@@ -227,7 +227,7 @@ def _discard(layout: Layout, name: str, folder: Path, gone: Path) -> None:
         folder.rename(gone)
     remove_tree(gone)
     remove_tree(layout.nodes / f".{name}{BEING_MADE}")
-    # The folder of all nodes stays: others may be about to be made in it. The last shared part takes it along.
+    # The folder of all nodes stays: others may be about to be made in it. The shared parts take it along.
 
 
 def _sync(folder: Path) -> None:
