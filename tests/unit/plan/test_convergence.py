@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from world import World
+from tests.unit.plan.world import World
 
 from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, UnitFacts
 from anykube.facts.machines import MachineState
