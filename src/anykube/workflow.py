@@ -140,6 +140,8 @@ class _Run:
         self._listener = emit
         self._stop = stop
         self._started = time.monotonic()
+        self._lost: set[str] = set()
+        """Targets with a failed step: later phases leave them alone."""
 
     async def apply(self, first: Plan, saved: Plan | None) -> Report:
         """All phases. The first plan was shown; each phase is planned again on what is then true."""
@@ -175,7 +177,8 @@ class _Run:
         started = time.monotonic()
         self._emit(PhaseStarted(made.phase, len(made.pending)))
         performer = Performer(self._session.ports(), self._emit)
-        outcome = await Engine(made.steps, performer, self._emit, self._stop).run()
+        outcome = await Engine(made.steps, performer, self._emit, self._stop, frozenset(self._lost)).run()
+        self._lost.update(step.target for step in made.steps if step.id in outcome.failed)
         await self._keep_evidence(made, outcome)
         report.done += len(outcome.done)
         report.seconds[made.phase] = time.monotonic() - started
@@ -203,9 +206,7 @@ class _Run:
             return str(error)
         return await collect(transport, (EVIDENT_UNIT,))
 
-    def _finish(
-        self, report: Report, current: Plan, outcomes: list[Outcome], again: str, ahead: int
-    ) -> None:
+    def _finish(self, report: Report, current: Plan, outcomes: list[Outcome], again: str, ahead: int) -> None:
         """Say how it ended, as an error unless all is done. `ahead` are steps of phases not reached."""
         if self._journal is not None and self._journal.problem:
             self.note(f"the journal of this run is not complete: {self._journal.problem}")

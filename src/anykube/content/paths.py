@@ -19,8 +19,9 @@ OWNER = "/var/lib/anykube/owner"
 LEDGER = "/var/lib/anykube/ledger"
 """Sorted lines 'file <path>', 'directory <path>', 'unit <name>': what anykube put here."""
 STAMPS = "/var/lib/anykube/stamps"
-"""One file per large file, named by its path with '/' as '%': '<size>:<mtime>:<ctime> <sha256>', so that a
-binary is hashed once and not in every run; any change of the file changes its ctime."""
+"""One file per large file, named by its path with '/' as '%': '<size>:<mtime>:<ctime> <sha256>' (times as
+2026-11-20T12:00:00.123456789, UTC), so that a binary is hashed once and not in every run; any change of the
+file changes its ctime."""
 STAMP_THRESHOLD = 1024 * 1024
 """Bytes from which on a file's hash is kept as a stamp."""
 INPUTS = "/run/anykube/inputs"

@@ -63,7 +63,15 @@ class StopFlag:
 class Engine:
     """One run of one phase."""
 
-    def __init__(self, steps: Sequence[Step], perform: Perform, emit: Sink, stop: StopFlag) -> None:
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        perform: Perform,
+        emit: Sink,
+        stop: StopFlag,
+        lost: frozenset[str] = frozenset(),
+    ) -> None:
+        """`lost` are targets that failed in an earlier phase: their steps, and what needs them, are blocked."""
         self._steps = {step.id: step for step in steps if not step.skipped}
         self._waiting = {name: set(needs) for name, needs in pending_needs(steps).items()}
         self._perform = perform
@@ -71,6 +79,10 @@ class Engine:
         self._stop = stop
         self._outcome = Outcome()
         self._running: dict[asyncio.Task[AnykubeError | None], str] = {}
+        for name in [name for name, step in self._steps.items() if step.target in lost]:
+            if self._waiting.pop(name, None) is not None:
+                self._outcome.blocked.append(name)
+                self._block(name)
 
     async def run(self) -> Outcome:
         """Walk until nothing runs and nothing can begin. On cancellation running steps are cancelled."""

@@ -45,7 +45,7 @@ def plan_addons(
         prune,
         *(_workload(name, facts, applies, needs) for name in workloads(cluster)),
         *ready,
-        replace(_apply(NODE_LABELS, labels, facts), needs=tuple(step.id for step in ready)),
+        *(_labels(thing, facts) for thing in labels),
     )
 
 
@@ -78,6 +78,13 @@ def _gone(nodes: Sequence[Node], facts: KubernetesFacts) -> tuple[str, ...]:
     return tuple(
         f"Node//{name}" for name, node in sorted(facts.nodes.items()) if node.pool and name not in wanted
     )
+
+
+def _labels(thing: Mapping[str, Any], facts: KubernetesFacts) -> Step:
+    """A kubelet may not label its Node with roles, so the API does, once the Node is there."""
+    name = str(thing["metadata"]["name"])
+    applied = _apply(NODE_LABELS, (thing,), facts)
+    return replace(applied, id=f"{name}/labels", target=name, title="labels", needs=(f"{name}/ready",))
 
 
 def _prune(surplus: Sequence[str], needs: tuple[str, ...]) -> Step:

@@ -82,6 +82,14 @@ async def test_a_failure_blocks_only_what_needs_it() -> None:
     assert work.begun.count("a/1") == 1, "a permanent error was retried"
 
 
+async def test_targets_lost_earlier_are_left_alone_with_what_needs_them() -> None:
+    work = Work()
+    steps = [step("a/1"), step("b/1"), step("cluster/1", "a/1"), step("b/2", "b/1")]
+    outcome = await Engine(checked(steps), work, lambda _: None, StopFlag(), frozenset({"a"})).run()
+    assert sorted(outcome.blocked) == ["a/1", "cluster/1"]
+    assert work.begun == ["b/1", "b/2"]
+
+
 async def test_transient_errors_are_retried_until_they_end() -> None:
     work = Work({"a/1": [TransportError("cut"), TransportError("cut")]})
     outcome, seen = await run([step("a/1")], work)

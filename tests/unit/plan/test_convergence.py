@@ -217,7 +217,7 @@ def test_a_stopped_machine_is_started_and_a_half_made_one_made_again(up: World) 
 def test_more_and_fewer_workers_touch_no_other_node(up: World) -> None:
     up.cluster = cluster(workers=3)
     targets = {step.target for step in up.plan().pending}
-    assert targets == {"local", "cluster", "demo-worker-2", "demo-worker-3"}
+    assert targets == {"local", "demo-worker-2", "demo-worker-3"}
     run(up)
     assert up.plan().empty
     up.cluster = cluster(workers=1)
