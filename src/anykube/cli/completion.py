@@ -18,8 +18,9 @@ class Shell(StrEnum):
 
 
 def command(shell: Annotated[Shell, typer.Argument(help="The shell that will read the script.")]) -> None:
-    """Print the completion script of a shell: source <(anykube completion bash)."""
+    """Print the completion script of a shell. Use: source <(anykube completion bash)."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
-    script = get_completion_script(prog_name="anykube", complete_var="_ANYKUBE_COMPLETE", shell=shell.value)
-    print(script)
+    from anykube.cli.main import COMPLETION, NAME
+
+    print(get_completion_script(prog_name=NAME, complete_var=COMPLETION, shell=shell.value))

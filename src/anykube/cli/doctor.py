@@ -16,7 +16,7 @@ PROBLEM = 1
 
 
 def command(file: File = None, cluster: Name = None, output: Format = Output.TABLE) -> int:
-    """Check this machine and the nodes: what is in the way, and what to do about it. Changes nothing."""
+    """Say what is in the way on this machine and on the nodes. With remedies; changes nothing."""
     import asyncio
     from dataclasses import asdict
 
@@ -48,17 +48,17 @@ def _cluster(file: Path | None, name: str | None) -> Cluster | None:
 
 
 def _print(checks: Sequence[Check]) -> None:
+    from anykube.cli.printing import show
     from anykube.facts.checks import Verdict
-    from anykube.spec.problem import escaped
 
     for target in dict.fromkeys(check.target for check in checks):
-        print(target)
+        show(target)
         for check in checks:
             if check.target == target:
-                print(f"  {check.verdict:<8} {check.name:<13} {escaped(check.seen, 500)}")
+                show(f"  {check.verdict:<8} {check.name:<13} {check.seen}")
                 if check.verdict is not Verdict.OK and check.remedy:
-                    print(f"{'':<25}do: {escaped(check.remedy, 2000)}")
-        print()
+                    show(f"{'':<25}do: {check.remedy}")
+        show("")
     counted = {verdict: sum(check.verdict is verdict for check in checks) for verdict in Verdict}
     warnings, problems = counted[Verdict.WARNING], counted[Verdict.PROBLEM]
-    print(f"{len(checks)} checks, {problems} problems, {warnings} warnings")
+    show(f"{len(checks)} checks, {problems} problems, {warnings} warnings")

@@ -15,7 +15,7 @@ def command(
     file: File = None,
     cluster: Name = None,
 ) -> int:
-    """Run a command on a node, over the same SSH connection that apply uses; its status is ours."""
+    """Run a command on a node; its exit status is ours. It goes over SSH, as apply does."""
     import asyncio
     import sys
 

@@ -116,13 +116,13 @@ def _ask(question: Question, answers: Answers) -> Answers:
 def _write(text: str, out: Path | None, force: bool) -> None:
     from anykube.cli.printing import message
     from anykube.errors import UsageError
+    from anykube.state.files import write_file
 
     if out is None:
         print(text, end="")
         return
     try:
-        with out.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
+        write_file(out, text.encode(), replace=force)
     except FileExistsError:
         raise UsageError(f"{out} exists.", remedy="give another name, or --force to replace it") from None
     message(f"Wrote {out}. Next: anykube plan -f {out}, then anykube apply -f {out}")

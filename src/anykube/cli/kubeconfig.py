@@ -14,7 +14,7 @@ def command(
     cluster: Name = None,
     path: Annotated[bool, typer.Option("--path", help="Write it to a file and print its path.")] = False,
 ) -> None:
-    """Print the administrator's kubeconfig: export KUBECONFIG=$(anykube kubeconfig -c NAME --path)."""
+    """Print the administrator's kubeconfig. Use: export KUBECONFIG=$(anykube kubeconfig -c NAME --path)."""
     from anykube.access import admin_kubeconfig, write_kubeconfig
     from anykube.cli.target import target
 

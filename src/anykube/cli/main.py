@@ -6,6 +6,8 @@ Exit statuses: 0 done, 1 error, 2 changes pending (plan --detailed-exitcode), 3 
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 
 import typer
@@ -25,8 +27,12 @@ from anykube.cli import (
     validate,
     version,
 )
-from anykube.errors import AnykubeError
+from anykube.cli.printing import message
+from anykube.errors import AnykubeError, UsageError
 
+NAME = "anykube"
+COMPLETION = "_ANYKUBE_COMPLETE"
+"""Set by the completion scripts: the program then answers what could come next."""
 USAGE = 64
 INTERRUPTED = 130
 
@@ -61,13 +67,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit status."""
+    if COMPLETION in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     try:
-        status = app(arguments, prog_name="anykube", standalone_mode=False)
+        _refuse_nul(arguments)
+        status = app(arguments, prog_name=NAME, complete_var=COMPLETION, standalone_mode=False)
     except AnykubeError as error:
-        print(error, file=sys.stderr)
+        message(str(error))
         return error.exit_status
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
+        message("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
@@ -75,6 +86,12 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         return _usage_error(error)
     return status if isinstance(status, int) else 0
+
+
+def _refuse_nul(arguments: list[str]) -> None:
+    """No name or path can hold a NUL; every function below would fail in a way of its own."""
+    if any("\0" in argument for argument in arguments):
+        raise UsageError("An argument holds a NUL character.", remedy="give it without")
 
 
 def _usage_error(error: Exception) -> int:
@@ -86,7 +103,9 @@ def _usage_error(error: Exception) -> int:
         from anykube.errors import DefectError
 
         trace = "".join(traceback.format_exception(error)).rstrip().splitlines()
-        print(DefectError(f"anykube failed: {error!r}", evidence=trace[-12:]), file=sys.stderr)
+        message(str(DefectError(f"anykube failed: {error!r}", evidence=trace[-12:])))
         return 1
-    show()
+    said = io.StringIO()
+    show(said)
+    message(said.getvalue().rstrip("\n"))
     return USAGE

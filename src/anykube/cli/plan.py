@@ -25,7 +25,7 @@ def command(
     """Say what apply would do, where and why. Changes nothing."""
     import asyncio
 
-    from anykube.cli.printing import document, message
+    from anykube.cli.printing import document, message, show
     from anykube.cli.target import target
     from anykube.plan.render import lines
     from anykube.state.codec import encode
@@ -40,5 +40,5 @@ def command(
     if output in (Output.JSON, Output.YAML):
         document("Plan", {"plan": encode(made)}, output)
     else:
-        print("\n".join(lines(made, full=full)))
+        show("\n".join(lines(made, full=full)))
     return CHANGES_PENDING if detailed_exitcode and not made.empty else 0

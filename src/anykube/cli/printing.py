@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anykube.cli.options import Output
+from anykube.spec.problem import escaped
+
+
+def plain(text: str) -> str:
+    """Text without characters that could change a terminal: names and answers of hosts are input."""
+    if text.isprintable():
+        return text
+    return "\n".join(escaped(line, len(line)) for line in text.split("\n"))
 
 
 def message(text: str) -> None:
-    """A line for people, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Lines for people, on stderr."""
+    print(plain(text), file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Lines of data for people, on stdout."""
+    print(plain(text))
 
 
 def colours() -> bool:
@@ -38,7 +52,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell, on stdout."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def confirm(question: str) -> bool:
@@ -48,5 +62,17 @@ def confirm(question: str) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("This changes something, and there is no terminal to ask on.", remedy="add --yes")
     message("")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    print(f"{plain(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    return _answer() in ("y", "yes")
+
+
+def _answer() -> str:
+    """A line from the terminal. Ctrl-C ends the wait, also where an event loop has its own handler."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return sys.stdin.readline().strip().lower()
+    except KeyboardInterrupt:
+        message("")
+        raise
+    finally:
+        signal.signal(signal.SIGINT, previous)

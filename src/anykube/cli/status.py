@@ -55,34 +55,38 @@ def node_table(status: Status) -> None:
 
 
 def _print(status: Status, *, wide: bool) -> None:
+    from anykube.cli.printing import show
+
     version = f", Kubernetes {status.version}" if status.version else ""
-    print(f"{status.cluster}: API {status.api}{version}\n")
+    show(f"{status.cluster}: API {status.api}{version}\n")
     node_table(status)
     for node in status.nodes:
         for unit, state in node.components.items():
-            print(f"  {node.name}: {unit} is {state}")
-    print()
+            show(f"  {node.name}: {unit} is {state}")
+    show("")
     _print_certificates(status, wide=wide)
     for addon in status.addons:
-        print(f"addon         {addon.name}: {addon.ready} of {addon.wanted} ready")
+        show(f"addon         {addon.name}: {addon.ready} of {addon.wanted} ready")
     if status.drift:
-        print(f"drift         {len(status.drift)} differences; anykube apply repairs them")
+        show(f"drift         {len(status.drift)} differences; anykube apply repairs them")
         for line in status.drift if wide else status.drift[:10]:
-            print(f"  {line}")
+            show(f"  {line}")
     else:
-        print("drift         none")
+        show("drift         none")
 
 
 def _print_certificates(status: Status, *, wide: bool) -> None:
+    from anykube.cli.printing import show
+
     ordered = sorted(status.certificates, key=lambda certificate: certificate.days)
     if not ordered:
-        print("certificates  none yet")
+        show("certificates  none yet")
         return
     first = ordered[0]
-    print(f"certificates  {len(ordered)}, the first ends in {first.days} days ({first.name})")
+    show(f"certificates  {len(ordered)}, the first ends in {first.days} days ({first.name})")
     for certificate in ordered:
         if wide or certificate.days < SOON:
-            print(f"  {certificate.name:<40} {certificate.not_after:%Y-%m-%d}  {certificate.days} days")
+            show(f"  {certificate.name:<40} {certificate.not_after:%Y-%m-%d}  {certificate.days} days")
 
 
 def _plain(status: Status) -> Status:

@@ -6,7 +6,7 @@ from anykube.cli.options import File, Format, Name, Output
 
 
 def command(file: File = None, cluster: Name = None, output: Format = Output.TABLE) -> None:
-    """Check the cluster object and its addresses against this machine; touch nothing."""
+    """Check the cluster object and its addresses; touch nothing."""
     from anykube.cli.printing import document
     from anykube.cli.target import target
     from anykube.spec.nodes import nodes

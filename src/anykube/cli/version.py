@@ -6,7 +6,7 @@ from anykube.cli.options import Format, Output
 
 
 def command(output: Format = Output.TABLE) -> None:
-    """Print the version of anykube and the Kubernetes versions it brings up."""
+    """Print the versions of anykube and of its Kubernetes."""
     from importlib.metadata import version
 
     from anykube.cli.printing import document
