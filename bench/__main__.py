@@ -1,0 +1,90 @@
+"""python -m bench [NAME...]: run what is chosen, print one table, keep every single run in bench/results/."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import bring_up, no_op, plan_time
+from bench.figures import Row, load_average, table
+from bench.images import software
+
+RESULTS = Path(__file__).parent / "results"
+NAMES = ("plan", "no-op", "bring-up")
+
+
+def main() -> int:
+    """Measure, print, keep."""
+    options = _options()
+    rows: list[Row] = []
+    kept: dict[str, Any] = {"started": _now(), "machine": platform.platform(), "cpus": os.cpu_count()}
+    kept["load at start"] = load_average()
+    try:
+        for name in options.names or NAMES:
+            found, raw = asyncio.run(_measure(name, options))
+            rows += found
+            kept[name] = raw
+    finally:
+        if rows:
+            _write({**kept, "ended": _now(), "load at end": load_average()}, rows)
+            print(table(rows))
+    return 0
+
+
+async def _measure(name: str, options: argparse.Namespace) -> tuple[list[Row], Any]:
+    runs: int = options.runs or (1 if options.quick else 5)
+    if name == "plan":
+        sizes = (5, 50, 500) if options.quick else plan_time.SIZES
+        times = plan_time.measure(sizes, max(runs, 3), _say)
+        return plan_time.report(times), [time.as_dict() for time in times]
+    if os.geteuid() != 0:
+        raise SystemExit("Real clusters need root: make bench")
+    lock = await software()
+    if name == "no-op":
+        sizes = (1, 2) if options.quick else no_op.SIZES
+        applies = [await no_op.measure(size, max(runs, 3), lock, _say) for size in sizes]
+        return no_op.report(applies), [apply.as_dict() for apply in applies]
+    topologies = (0,) if options.quick else tuple(options.workers)
+    contests = [await bring_up.measure(workers, runs, lock, _say) for workers in topologies]
+    return bring_up.report(contests), [contest.as_dict() for contest in contests]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none is given"
+    )
+    parser.add_argument("--runs", type=int, help="of each way of bringing up (default 5)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="topologies (default 0 2)")
+    parser.add_argument("--quick", action="store_true", help="one run, small sizes")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return options
+
+
+def _write(kept: dict[str, Any], rows: Sequence[Row]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{kept['started'].replace(':', '-')}.json"
+    path.write_text(json.dumps({**kept, "rows": [row.as_dict() for row in rows]}, indent=1) + "\n")
+    print(f"kept in {path}")
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,232 @@
+"""Bring-up of one node and of one control plane with two workers: anykube against kubeadm, run in turn.
+
+Both clocks start with a command on fresh machines that run. The machines are made before and removed after;
+`whole` is one command more: anykube from nothing, machines included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from anykube.facts.artifacts import ArtifactLock
+from anykube.kube.client import KubeClient
+from anykube.pki.store import SecretStore
+from anykube.plan.assemble import endpoint_address
+from anykube.ports import SUPER_ADMIN
+from anykube.secret import Secret
+from anykube.state.clusters import SECRETS, folder
+
+from bench.figures import Row, by_name, load_average, ratios, spread
+from bench.finish import Lines, unhealthy, watch
+from bench.kubeadm import ADMIN, Kubeadm
+from bench.lab import Site, addresses, make_machines, opened, site
+
+PROGRAM = Path(sys.executable).with_name("anykube")
+LINES = ("api", "nodes", "dns")
+TARGETS = {"api": None, "nodes": None, "dns": 0.7}
+WHOLE_SECONDS = 30.0
+"""From the command to the DNS answer, machines included, everything cached."""
+
+
+@dataclass
+class Contest:
+    """All runs of one topology. A run maps a line to its seconds."""
+
+    workers: int
+    anykube: list[dict[str, float]] = field(default_factory=list)
+    kubeadm: list[dict[str, float]] = field(default_factory=list)
+    kubeadm_parallel: list[dict[str, float]] = field(default_factory=list)
+    whole: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Such as '1+2'."""
+        return f"1+{self.workers}" if self.workers else "1 node"
+
+    def rows(self) -> list[Row]:
+        """What is reported of it."""
+        rivals = {"kubeadm": self.kubeadm, "kubeadm, parallel joins": self.kubeadm_parallel}
+        rows = [
+            Row(
+                f"{self.name}: {line}, anykube / {rival}",
+                ratios(by_name(self.anykube, line), by_name(runs, line)),
+                "",
+                TARGETS[line],
+                f"{spread(by_name(self.anykube, line)).median:.1f} s / "
+                f"{spread(by_name(runs, line)).median:.1f} s",
+            )
+            for rival, runs in rivals.items()
+            if runs
+            for line in LINES
+        ]
+        if self.whole:
+            rows.append(
+                Row(
+                    f"{self.name}: from nothing to dns",
+                    spread(by_name(self.whole, "dns")),
+                    " s",
+                    WHOLE_SECONDS,
+                )
+            )
+        return rows
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON form: every run."""
+        return {
+            "workers": self.workers,
+            "anykube": self.anykube,
+            "kubeadm": self.kubeadm,
+            "kubeadm_parallel": self.kubeadm_parallel,
+            "whole": self.whole,
+        }
+
+
+Say = Callable[[str], None]
+
+
+async def measure(workers: int, runs: int, lock: ArtifactLock, say: Say) -> Contest:
+    """Every way `runs` times, in turn; the first way changes from round to round."""
+    contest = Contest(workers)
+    ways: list[tuple[list[dict[str, float]], str, Callable[[], Awaitable[Lines]]]] = [
+        (contest.anykube, "anykube", lambda: _anykube(workers, lock, fresh=True)),
+        (contest.kubeadm, "kubeadm", lambda: _kubeadm(workers, lock, parallel=False)),
+        (contest.whole, "anykube from nothing", lambda: _anykube(workers, lock, fresh=False)),
+    ]
+    if workers > 1:
+        parallel = (
+            contest.kubeadm_parallel,
+            "kubeadm, parallel joins",
+            lambda: _kubeadm(workers, lock, parallel=True),
+        )
+        ways.insert(2, parallel)
+    for number in range(runs):
+        turn = number % len(ways)
+        for results, name, bring_up in ways[turn:] + ways[:turn]:
+            load = load_average()
+            lines = await bring_up()
+            results.append({**lines.as_dict(), "load": load})
+            say(f"{contest.name} {number + 1}/{runs} {name}: {_shown(lines)} (load {load:.1f})")
+    return contest
+
+
+async def _anykube(workers: int, lock: ArtifactLock, *, fresh: bool) -> Lines:
+    async with site(f"bench-a{workers}", workers, lock) as made:
+        if fresh:
+            await make_machines(made)
+            async with opened(made) as session:
+                address = endpoint_address(made.nodes, addresses(session))
+            known = asyncio.ensure_future(asyncio.sleep(0, address))
+        else:
+            known = asyncio.ensure_future(_address(made))
+        started = time.time()
+        process = await _begin(made)
+        try:
+            lines = await watch(made, await known, lambda: _ours(made, known.result()), started)
+            status = await process.wait()
+        finally:
+            known.cancel()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if status:
+            raise RuntimeError(f"anykube apply ended with {status}: {(made.folder / 'log').read_text()}")
+        await _must_be_right(made, lambda: _ours(made, known.result()))
+        again = await _begin(made)
+        await again.wait()
+        if "0 changes" not in (text := (made.folder / "log").read_text()):
+            raise RuntimeError(f"the second apply changed something: {text}")
+        return lines
+
+
+async def _kubeadm(workers: int, lock: ArtifactLock, *, parallel: bool) -> Lines:
+    async with site(f"bench-k{workers}", workers, lock) as made:
+        await make_machines(made)
+        async with opened(made) as session:
+            rival = Kubeadm(made, session)
+            await rival.prepare()
+            address = endpoint_address(made.nodes, addresses(session))
+            started = time.time()
+            running = asyncio.ensure_future(rival.run(parallel=parallel))
+            watching = asyncio.ensure_future(watch(made, address, lambda: _theirs(made), started))
+            # Whichever ends first: if it is an error of kubeadm, waiting for the lines is pointless.
+            await asyncio.wait((running, watching), return_when=asyncio.FIRST_EXCEPTION)
+            for task in (running, watching):
+                if task.done() and task.exception():
+                    watching.cancel()
+                    running.cancel()
+            await running
+            lines = await watching
+            await _must_be_right(made, lambda: _theirs(made))
+            return lines
+
+
+async def _begin(made: Site) -> asyncio.subprocess.Process:
+    with (made.folder / "log").open("wb") as log:
+        return await asyncio.create_subprocess_exec(
+            str(PROGRAM),
+            *("apply", "-f", str(made.file), "--yes"),
+            env={**os.environ, **made.environment},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+
+
+async def _address(made: Site) -> str:
+    """The address of the control plane, as soon as the machine is there."""
+    head = next(node.name for node in made.nodes if node.control_plane)
+    note = made.on_disk(head, "/").parent / "machine.json"
+    while not note.exists():
+        await asyncio.sleep(0.05)
+    return str(json.loads(note.read_text())["address"])
+
+
+def _ours(made: Site, address: str) -> KubeClient | None:
+    secrets = SecretStore(folder(made.folders.state, made.cluster.name) / SECRETS)
+    if SUPER_ADMIN not in secrets.names():
+        return None
+    return KubeClient(
+        f"https://{address}:6443",
+        secrets.part("ca/cluster", "certificate").reveal(),
+        secrets.part(SUPER_ADMIN, "certificate").reveal(),
+        secrets.part(SUPER_ADMIN, "key"),
+    )
+
+
+def _theirs(made: Site) -> KubeClient | None:
+    head = next(node.name for node in made.nodes if node.control_plane)
+    file = made.on_disk(head, ADMIN)
+    if not file.exists():
+        return None
+    config = yaml.safe_load(file.read_text())
+    server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    return KubeClient(
+        server["server"],
+        base64.b64decode(server["certificate-authority-data"]),
+        base64.b64decode(user["client-certificate-data"]),
+        Secret(base64.b64decode(user["client-key-data"])),
+    )
+
+
+async def _must_be_right(made: Site, client: Callable[[], KubeClient | None]) -> None:
+    if wrong := await unhealthy(made, client):
+        raise RuntimeError(f"{made.cluster.name} came up wrong: {wrong}")
+
+
+def _shown(lines: Lines) -> str:
+    return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in lines.as_dict().items())
+
+
+def report(contests: Sequence[Contest]) -> list[Row]:
+    """All rows of all topologies."""
+    return [row for contest in contests for row in contest.rows()]
