@@ -1,1 +1,158 @@
-"""anykube: brings up and keeps Kubernetes clusters anywhere."""
+"""anykube: brings up and keeps Kubernetes clusters anywhere.
+
+This is the library; the command line is made of nothing else. A cluster object goes in, a cluster comes out:
+
+    import asyncio
+    import anykube
+
+    cluster = anykube.load_file("cluster.yaml")     # SpecError names every problem with its line
+    anykube.validate(cluster)                       # the addresses, against this machine
+    for node in anykube.nodes(cluster):
+        print(node.name, *node.roles)
+
+    async def main():
+        plan = await anykube.make_plan(cluster)         # reads only; a value to print, save, compare
+        print(*anykube.plan_lines(plan), sep="\\n")
+
+    asyncio.run(main())
+
+To go on: `await apply(cluster, text=..., approve=lambda plan: True, emit=print)` makes it so and can be run
+again after any stop; `status`, `doctor`, `run_on`, `journal_of` and `destroy` take the cluster too. Events
+(`anykube.events`) tell how a run goes, errors (`anykube.errors`) what happened, the evidence and the remedy.
+Names are loaded when first used: importing anykube costs nothing. `plan` and `checkup` are rooms of the
+house, so these two calls are named `make_plan` and `doctor`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anykube import errors as errors
+    from anykube import events as events
+    from anykube.access import admin_kubeconfig as admin_kubeconfig
+    from anykube.access import journal_of as journal_of
+    from anykube.access import run_on as run_on
+    from anykube.access import write_kubeconfig as write_kubeconfig
+    from anykube.checkup import checkup as doctor
+    from anykube.errors import AnykubeError as AnykubeError
+    from anykube.errors import SpecError as SpecError
+    from anykube.events import Event as Event
+    from anykube.execute.engine import StopFlag as StopFlag
+    from anykube.facts.checks import Check as Check
+    from anykube.facts.checks import Verdict as Verdict
+    from anykube.objectfile import load_file as load_file
+    from anykube.plan.model import Plan as Plan
+    from anykube.plan.render import lines as plan_lines
+    from anykube.plan.status import Status as Status
+    from anykube.session import Folders as Folders
+    from anykube.software import get_all as get_artifacts
+    from anykube.software import listing as list_artifacts
+    from anykube.software import verify_all as verify_artifacts
+    from anykube.spec.load import load as load_text
+    from anykube.spec.model import Cluster as Cluster
+    from anykube.spec.nodes import Node as Node
+    from anykube.spec.nodes import nodes as nodes
+    from anykube.state.planfile import SavedPlan as SavedPlan
+    from anykube.state.planfile import load_plan as load_plan
+    from anykube.state.planfile import save_plan as save_plan
+    from anykube.workflow import Report as Report
+    from anykube.workflow import apply as apply
+    from anykube.workflow import destroy as destroy
+    from anykube.workflow import plan as make_plan
+    from anykube.workflow import status as status
+    from anykube.workflow import validate as validate
+
+_HOMES = {
+    "AnykubeError": "anykube.errors",
+    "Check": "anykube.facts.checks",
+    "Cluster": "anykube.spec.model",
+    "Event": "anykube.events",
+    "Folders": "anykube.session",
+    "Node": "anykube.spec.nodes",
+    "Plan": "anykube.plan.model",
+    "Report": "anykube.workflow",
+    "SavedPlan": "anykube.state.planfile",
+    "SpecError": "anykube.errors",
+    "Status": "anykube.plan.status",
+    "StopFlag": "anykube.execute.engine",
+    "Verdict": "anykube.facts.checks",
+    "admin_kubeconfig": "anykube.access",
+    "apply": "anykube.workflow",
+    "destroy": "anykube.workflow",
+    "doctor": "anykube.checkup:checkup",
+    "errors": "anykube.errors",
+    "events": "anykube.events",
+    "get_artifacts": "anykube.software:get_all",
+    "journal_of": "anykube.access",
+    "list_artifacts": "anykube.software:listing",
+    "load_file": "anykube.objectfile",
+    "load_plan": "anykube.state.planfile",
+    "load_text": "anykube.spec.load:load",
+    "make_plan": "anykube.workflow:plan",
+    "nodes": "anykube.spec.nodes",
+    "plan_lines": "anykube.plan.render:lines",
+    "run_on": "anykube.access",
+    "save_plan": "anykube.state.planfile",
+    "status": "anykube.workflow",
+    "validate": "anykube.workflow",
+    "verify_artifacts": "anykube.software:verify_all",
+    "write_kubeconfig": "anykube.access",
+}
+"""Where each public name lives; after ':' its name there."""
+
+__all__ = [
+    "AnykubeError",
+    "Check",
+    "Cluster",
+    "Event",
+    "Folders",
+    "Node",
+    "Plan",
+    "Report",
+    "SavedPlan",
+    "SpecError",
+    "Status",
+    "StopFlag",
+    "Verdict",
+    "admin_kubeconfig",
+    "apply",
+    "destroy",
+    "doctor",
+    "errors",
+    "events",
+    "get_artifacts",
+    "journal_of",
+    "list_artifacts",
+    "load_file",
+    "load_plan",
+    "load_text",
+    "make_plan",
+    "nodes",
+    "plan_lines",
+    "run_on",
+    "save_plan",
+    "status",
+    "validate",
+    "verify_artifacts",
+    "write_kubeconfig",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module, _, inner = home.partition(":")
+    loaded = import_module(module)
+    value = loaded if module == f"{__name__}.{name}" and not inner else getattr(loaded, inner or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__
