@@ -28,7 +28,7 @@ from anykube.cli import (
     version,
 )
 from anykube.cli.printing import message
-from anykube.errors import AnykubeError, UsageError
+from anykube.errors import AnykubeError, SpecError, UsageError
 
 NAME = "anykube"
 COMPLETION = "_ANYKUBE_COMPLETE"
@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
         _refuse_nul(arguments)
         status = app(arguments, prog_name=NAME, complete_var=COMPLETION, standalone_mode=False)
     except AnykubeError as error:
-        message(str(error))
+        message(f"{error}{_code(error)}")
         return error.exit_status
     except (KeyboardInterrupt, typer.Abort):
         message("interrupted")
@@ -92,6 +92,11 @@ def _refuse_nul(arguments: list[str]) -> None:
     """No name or path can hold a NUL; every function below would fail in a way of its own."""
     if any("\0" in argument for argument in arguments):
         raise UsageError("An argument holds a NUL character.", remedy="give it without")
+
+
+def _code(error: AnykubeError) -> str:
+    """A line with the code, to look it up. Usage explains itself; problems of an object carry their own."""
+    return "" if isinstance(error, UsageError | SpecError) else f"\n  code      {error.code}"
 
 
 def _usage_error(error: Exception) -> int:
