@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from story import MACHINES, Story, telling, worker
+from tests.e2e.story import MACHINES, Story, telling, worker
 
 LOCK = Path(tempfile.gettempdir()) / "anykube-e2e.lock"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from story import Story
+from tests.e2e.story import Story
 
 
 @dataclass(frozen=True, slots=True)

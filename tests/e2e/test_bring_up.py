@@ -10,10 +10,10 @@ import stat
 from functools import partial
 from pathlib import Path
 
-import doors
 import pytest
-from hardening import breaches
-from story import Answer, Story, eventually
+from tests.e2e import doors
+from tests.e2e.hardening import breaches
+from tests.e2e.story import Answer, Story, eventually
 
 from anykube import workflow
 from anykube.session import Folders, Session

@@ -202,13 +202,16 @@ SET_UNIT = (
     _HEAD
     + r"""
 claim
-unit=$1 state=$2
+unit=$1 state=$2 said=
 shift 2
 explain() {
     systemctl status --no-pager --full --lines=0 -- "$unit" 2>&1 | cut -c 1-300 | head -n 12 >&2
     journalctl --no-pager --output=cat --lines=30 --unit="$unit" 2>&1 | cut -c 1-300 | tail -n 30 >&2
+    # What systemd said comes last: of long evidence the end is kept.
+    printf '%s\n' "$said" | cut -c 1-300 | tail -n 5 >&2
     exit 1
 }
+ask() { said=$("$@" 2>&1) || explain; }
 prepare() {
     if ! noted "unit $unit"; then
         for data do [ -n "$(ls -A "$data" 2>/dev/null)" ] || note "directory $data"; done
@@ -218,14 +221,25 @@ prepare() {
     unlock
     about=$(systemctl show -p LoadState -p NeedDaemonReload -p UnitFileState -p ActiveState -- "$unit") ||
         explain
-    case $about in *NeedDaemonReload=yes* | *LoadState=not-found*) systemctl daemon-reload || explain ;; esac
+    reload=
+    case $about in
+        *NeedDaemonReload=yes*) reload=yes ;;
+        *LoadState=loaded*) ;;
+        *)  # A unit that runs without its file is not loaded from the new one, unless it is stopped before.
+            reload=yes
+            case $about in *ActiveState=inactive*) ;; *) ask systemctl stop -- "$unit" ;; esac ;;
+    esac
     case $about in *UnitFileState=enabled*) ;;
-        *) systemctl enable --quiet --no-reload -- "$unit" || explain ;; esac
+        *)  ask systemctl enable --quiet --no-reload -- "$unit"
+            # systemd keeps its idea of a unit that runs.
+            case $about in *ActiveState=inactive*) ;; *) reload=yes ;; esac ;;
+    esac
+    [ -z "$reload" ] || ask systemctl daemon-reload
     case $about in *ActiveState=failed*) systemctl reset-failed -- "$unit" ;; esac
 }
 case $state in
-    started) prepare "$@"; systemctl start -- "$unit" || explain ;;
-    restarted) prepare "$@"; systemctl restart -- "$unit" || explain ;;
+    started) prepare "$@"; ask systemctl start -- "$unit" ;;
+    restarted) prepare "$@"; ask systemctl restart -- "$unit" ;;
     absent)
         unlock
         systemctl stop -- "$unit" 2>/dev/null

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from anykube.content.apiserver import NAME as API_SERVER
 from anykube.content.context import NodeContext
 from anykube.content.model import ArtifactFile, Component, File, SecretPart, Text, expected_sha256
 from anykube.content.node import components
@@ -22,8 +23,11 @@ from anykube.plan.model import CLUSTER, Change, Phase, Step
 API_READY = f"{CLUSTER}/api-ready"
 API_SECONDS = 180.0
 """Until the API server says it is ready; kubeadm waits four minutes for its control plane."""
-AFTER_API = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"})
-"""Components that only try and back off while the API does not answer; they start when it does."""
+AFTER_SERVERS = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet"})
+"""Components that only try and back off while the API does not answer. They start when the servers listen,
+and get ready while those still do: of the seconds until the API is ready none is lost."""
+AFTER_API = frozenset({"kube-proxy"})
+"""What gives up its first tries for long when it is refused: it starts when the API is ready."""
 DISRUPTIONS = {
     "etcd": "the API answers no writes while its etcd restarts",
     "kube-apiserver": "the API server of this node restarts",
@@ -59,13 +63,15 @@ def plan_nodes(
     """Steps of all nodes that answer. `changing` are secrets made anew by the certificates step;
     `previous` maps node and path to the sha256 of the object applied last, to tell a hand edit."""
     steps: list[Step] = []
-    for context in contexts:
-        host = hosts[context.node.name]
-        if isinstance(host, Unreachable):
-            continue
-        planner = _NodePlanner(context, host, facts, changing, previous.get(context.node.name, {}))
-        steps.extend(planner.steps())
-    servers = tuple(step.id for step in steps if step.title == "kube-apiserver")
+    usable = [
+        (context, host) for context in contexts if isinstance(host := hosts[context.node.name], HostFacts)
+    ]
+    servers = tuple(
+        f"{context.node.name}/{API_SERVER}" for context, _ in usable if context.node.control_plane
+    )
+    for context, host in usable:
+        earlier = previous.get(context.node.name, {})
+        steps.extend(_NodePlanner(context, host, facts, changing, earlier, servers).steps())
     return (*steps, _api_ready(steps, servers, facts))
 
 
@@ -89,7 +95,9 @@ class _NodePlanner:
         facts: Facts,
         changing: frozenset[str],
         previous: Mapping[str, str],
+        servers: tuple[str, ...],
     ) -> None:
+        self._servers = servers
         self._context = context
         self._name = context.node.name
         self._host = host
@@ -159,9 +167,11 @@ class _NodePlanner:
 
     def _needs(self, component: Component) -> tuple[str, ...]:
         needs = [CERTIFICATES, *(f"{self._name}/{other}" for other in component.after)]
+        if component.name in AFTER_SERVERS:
+            needs.extend(self._servers)
         if component.name in AFTER_API:
             needs.append(API_READY)
-        return tuple(needs)
+        return tuple(dict.fromkeys(needs))
 
     def _file_reason(self, file: File) -> str:
         actual = self._host.files.get(file.path)
@@ -196,10 +206,12 @@ class _NodePlanner:
         if component.unit is None:
             return "", ""
         found = self._host.units.get(component.unit.name)
-        if found is None or found.load == "not-found":
+        if found is None or (found.load == "not-found" and not found.running):
             return "start", "not installed yet"
         if not found.running:
             return "restart", f"is {found.active}"
+        if found.load != "loaded":
+            return "restart", f"runs, but its unit file is {found.load}"
         if changed := self._stale_input(component.unit.inputs, found.inputs):
             return "restart", changed
         if found.needs_reload:
