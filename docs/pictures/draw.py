@@ -14,11 +14,11 @@ BOX, GAP, LEFT, TOP = 164, 32, 16, 56
 STAGES = (
     ("spec", "what is wanted", ("spec/", "objectfile.py"), True),
     ("observe", "what is: reads only", ("observe/", "facts/ (pure)"), False),
-    ("plan", "what to do, and why", ("plan/", "content/  addons/"), True),
+    ("plan", "what to do, and why", ("plan/", "content/ addons/"), True),
     (
         "execute",
         "do it: all that writes",
-        ("execute/", "transports/  providers/", "artifacts/  pki/  kube/"),
+        ("execute/ transports/", "providers/ artifacts/", "pki/ kube/"),
         False,
     ),
     ("state", "what to remember", ("state/",), False),
@@ -35,7 +35,7 @@ STYLE = """
   .ground { fill: #ffffff; }
   .title { font-size: 17px; font-weight: 600; }
   .small { font-size: 12.5px; fill: #59636e; }
-  .room { font-family: ui-monospace, monospace; font-size: 12.5px; }
+  .room { font-family: ui-monospace, monospace; font-size: 12px; }
   .pure { fill: #ddf4ff; stroke: #0969da; }
   .effect { fill: #fff8c5; stroke: #9a6700; }
   .phase { fill: none; stroke: #818b98; }
@@ -123,7 +123,8 @@ def legend() -> list[str]:
 def picture() -> str:
     """The whole picture."""
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="t">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'role="img" aria-labelledby="t">',
         '<title id="t">The flow of anykube: spec, observe, plan, execute, state; once for each phase</title>',
         f"<style>{STYLE}</style>",
         '<defs><marker id="head" viewBox="0 0 10 10" refX="8" refY="5" markerWidth="7" markerHeight="7" '
