@@ -21,6 +21,9 @@ SERVICE = "kube-controller-manager.service"
 USER = "controller-manager"
 NODE_NETWORK_BITS = 24
 """Each node gets 254 pod addresses, twice what a kubelet may run."""
+API_REQUESTS = 100
+"""A second. At its start it asks for an account and a token per controller: the default of 20 makes a new
+cluster wait four seconds for that, and no controller runs until all have theirs."""
 
 
 def component(context: NodeContext) -> Component:
@@ -65,6 +68,8 @@ def _flags(context: NodeContext) -> tuple[str, ...]:
             "node-cidr-mask-size": NODE_NETWORK_BITS,
             "service-cluster-ip-range": network.services,
             "leader-elect": True,
+            "kube-api-qps": API_REQUESTS,
+            "kube-api-burst": 2 * API_REQUESTS,
             "profiling": False,
             "terminated-pod-gc-threshold": 1000,
         }

@@ -23,11 +23,11 @@ from anykube.plan.model import CLUSTER, Change, Phase, Step
 API_READY = f"{CLUSTER}/api-ready"
 API_SECONDS = 180.0
 """Until the API server says it is ready; kubeadm waits four minutes for its control plane."""
-AFTER_SERVERS = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet"})
-"""Components that only try and back off while the API does not answer. They start when the servers listen,
-and get ready while those still do: of the seconds until the API is ready none is lost."""
-AFTER_API = frozenset({"kube-proxy"})
-"""What gives up its first tries for long when it is refused: it starts when the API is ready."""
+AFTER_SERVERS = frozenset({"kubelet"})
+"""Starts as soon as the servers listen, and registers its node while they still get ready: it tries again
+after a fraction of a second, and needs no role that an API server makes at its first start."""
+AFTER_API = frozenset({"kube-controller-manager", "kube-scheduler", "kube-proxy"})
+"""Components that are refused until the API is ready, and then wait for seconds before they try again."""
 DISRUPTIONS = {
     "etcd": "the API answers no writes while its etcd restarts",
     "kube-apiserver": "the API server of this node restarts",
