@@ -42,8 +42,8 @@ def main() -> int:
 async def _measure(name: str, options: argparse.Namespace) -> tuple[list[Row], Any]:
     runs: int = options.runs or (1 if options.quick else 5)
     if name == "plan":
-        sizes = (5, 50, 500) if options.quick else plan_time.SIZES
-        times = plan_time.measure(sizes, max(runs, 3), _say)
+        hosts = (5, 50, 500) if options.quick else plan_time.SIZES
+        times = plan_time.measure(hosts, max(runs, 3), _say)
         return plan_time.report(times), [time.as_dict() for time in times]
     if os.geteuid() != 0:
         raise SystemExit("Real clusters need root: make bench")

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,17 +26,21 @@ from anykube.plan.assemble import endpoint_address
 from anykube.ports import SUPER_ADMIN
 from anykube.secret import Secret
 from anykube.state.clusters import SECRETS, folder
-
-from bench.figures import Row, by_name, load_average, ratios, spread
-from bench.finish import Lines, unhealthy, watch
+from bench.figures import Row, Say, by_name, load_average, ratios, spread
+from bench.finish import unhealthy, watch
 from bench.kubeadm import ADMIN, Kubeadm
 from bench.lab import Site, addresses, make_machines, opened, site
 
 PROGRAM = Path(sys.executable).with_name("anykube")
-LINES = ("api", "nodes", "dns")
-TARGETS = {"api": None, "nodes": None, "dns": 0.7}
+MEASURES = ("api", "nodes", "dns", "cpu")
+"""The finish lines, and the processor seconds that were used until the last of them."""
+TARGETS = {"dns": 0.7}
 WHOLE_SECONDS = 30.0
 """From the command to the DNS answer, machines included, everything cached."""
+
+
+Run = dict[str, float]
+"""Seconds to each line, by its name; `cpu` and `load` beside them."""
 
 
 @dataclass
@@ -43,10 +48,10 @@ class Contest:
     """All runs of one topology. A run maps a line to its seconds."""
 
     workers: int
-    anykube: list[dict[str, float]] = field(default_factory=list)
-    kubeadm: list[dict[str, float]] = field(default_factory=list)
-    kubeadm_parallel: list[dict[str, float]] = field(default_factory=list)
-    whole: list[dict[str, float]] = field(default_factory=list)
+    anykube: list[Run] = field(default_factory=list)
+    kubeadm: list[Run] = field(default_factory=list)
+    kubeadm_fair: list[Run] = field(default_factory=list)
+    whole: list[Run] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -55,19 +60,19 @@ class Contest:
 
     def rows(self) -> list[Row]:
         """What is reported of it."""
-        rivals = {"kubeadm": self.kubeadm, "kubeadm, parallel joins": self.kubeadm_parallel}
+        rivals = {"kubeadm": self.kubeadm, "kubeadm, fair": self.kubeadm_fair}
         rows = [
             Row(
                 f"{self.name}: {line}, anykube / {rival}",
                 ratios(by_name(self.anykube, line), by_name(runs, line)),
                 "",
-                TARGETS[line],
+                TARGETS.get(line),
                 f"{spread(by_name(self.anykube, line)).median:.1f} s / "
                 f"{spread(by_name(runs, line)).median:.1f} s",
             )
             for rival, runs in rivals.items()
             if runs
-            for line in LINES
+            for line in MEASURES
         ]
         if self.whole:
             rows.append(
@@ -86,40 +91,31 @@ class Contest:
             "workers": self.workers,
             "anykube": self.anykube,
             "kubeadm": self.kubeadm,
-            "kubeadm_parallel": self.kubeadm_parallel,
+            "kubeadm_fair": self.kubeadm_fair,
             "whole": self.whole,
         }
-
-
-Say = Callable[[str], None]
 
 
 async def measure(workers: int, runs: int, lock: ArtifactLock, say: Say) -> Contest:
     """Every way `runs` times, in turn; the first way changes from round to round."""
     contest = Contest(workers)
-    ways: list[tuple[list[dict[str, float]], str, Callable[[], Awaitable[Lines]]]] = [
+    ways: list[tuple[list[Run], str, Callable[[], Awaitable[Run]]]] = [
         (contest.anykube, "anykube", lambda: _anykube(workers, lock, fresh=True)),
-        (contest.kubeadm, "kubeadm", lambda: _kubeadm(workers, lock, parallel=False)),
+        (contest.kubeadm, "kubeadm", lambda: _kubeadm(workers, lock, fair=False)),
+        (contest.kubeadm_fair, "kubeadm, fair", lambda: _kubeadm(workers, lock, fair=True)),
         (contest.whole, "anykube from nothing", lambda: _anykube(workers, lock, fresh=False)),
     ]
-    if workers > 1:
-        parallel = (
-            contest.kubeadm_parallel,
-            "kubeadm, parallel joins",
-            lambda: _kubeadm(workers, lock, parallel=True),
-        )
-        ways.insert(2, parallel)
     for number in range(runs):
         turn = number % len(ways)
         for results, name, bring_up in ways[turn:] + ways[:turn]:
             load = load_average()
-            lines = await bring_up()
-            results.append({**lines.as_dict(), "load": load})
-            say(f"{contest.name} {number + 1}/{runs} {name}: {_shown(lines)} (load {load:.1f})")
+            run = {**await bring_up(), "load": load}
+            results.append(run)
+            say(f"{contest.name} {number + 1}/{runs} {name}: {_shown(run)}")
     return contest
 
 
-async def _anykube(workers: int, lock: ArtifactLock, *, fresh: bool) -> Lines:
+async def _anykube(workers: int, lock: ArtifactLock, *, fresh: bool) -> Run:
     async with site(f"bench-a{workers}", workers, lock) as made:
         if fresh:
             await make_machines(made)
@@ -128,6 +124,8 @@ async def _anykube(workers: int, lock: ArtifactLock, *, fresh: bool) -> Lines:
             known = asyncio.ensure_future(asyncio.sleep(0, address))
         else:
             known = asyncio.ensure_future(_address(made))
+        used = made.processor_seconds()
+        used_here = _ended_children()
         started = time.time()
         process = await _begin(made)
         try:
@@ -140,23 +138,25 @@ async def _anykube(workers: int, lock: ArtifactLock, *, fresh: bool) -> Lines:
                 await process.wait()
         if status:
             raise RuntimeError(f"anykube apply ended with {status}: {(made.folder / 'log').read_text()}")
+        cpu = made.processor_seconds() - used + _ended_children() - used_here
         await _must_be_right(made, lambda: _ours(made, known.result()))
         again = await _begin(made)
         await again.wait()
         if "0 changes" not in (text := (made.folder / "log").read_text()):
             raise RuntimeError(f"the second apply changed something: {text}")
-        return lines
+        return {**lines.as_dict(), "cpu": cpu}
 
 
-async def _kubeadm(workers: int, lock: ArtifactLock, *, parallel: bool) -> Lines:
+async def _kubeadm(workers: int, lock: ArtifactLock, *, fair: bool) -> Run:
     async with site(f"bench-k{workers}", workers, lock) as made:
         await make_machines(made)
         async with opened(made) as session:
-            rival = Kubeadm(made, session)
+            rival = Kubeadm(made, session, fair=fair)
             await rival.prepare()
             address = endpoint_address(made.nodes, addresses(session))
+            used = made.processor_seconds()
             started = time.time()
-            running = asyncio.ensure_future(rival.run(parallel=parallel))
+            running = asyncio.ensure_future(rival.run())
             watching = asyncio.ensure_future(watch(made, address, lambda: _theirs(made), started))
             # Whichever ends first: if it is an error of kubeadm, waiting for the lines is pointless.
             await asyncio.wait((running, watching), return_when=asyncio.FIRST_EXCEPTION)
@@ -166,8 +166,9 @@ async def _kubeadm(workers: int, lock: ArtifactLock, *, parallel: bool) -> Lines
                     running.cancel()
             await running
             lines = await watching
+            cpu = made.processor_seconds() - used
             await _must_be_right(made, lambda: _theirs(made))
-            return lines
+            return {**lines.as_dict(), "cpu": cpu}
 
 
 async def _begin(made: Site) -> asyncio.subprocess.Process:
@@ -223,8 +224,14 @@ async def _must_be_right(made: Site, client: Callable[[], KubeClient | None]) ->
         raise RuntimeError(f"{made.cluster.name} came up wrong: {wrong}")
 
 
-def _shown(lines: Lines) -> str:
-    return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in lines.as_dict().items())
+def _ended_children() -> float:
+    """Processor seconds of the commands that this process started and that ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _shown(run: Run) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in run.items())
 
 
 def report(contests: Sequence[Contest]) -> list[Row]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+
+Say = Callable[[str], None]
+"""Told what was measured as it is measured."""
 
 
 @dataclass(frozen=True, slots=True)

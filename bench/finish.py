@@ -19,7 +19,6 @@ from anykube.content.context import API_PORT
 from anykube.errors import KubeError, TransportError
 from anykube.kube.client import KubeClient
 from anykube.spec.catalog import DEFAULT_VERSION, image_reference, release
-
 from bench.lab import Site
 
 POLL = 0.05

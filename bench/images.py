@@ -17,7 +17,6 @@ from anykube.paths import cache_dir
 from anykube.plan.artifacts import needed
 from anykube.spec.catalog import DEFAULT_VERSION, REGISTRY, release
 from anykube.spec.load import load
-
 from bench.lab import cluster_text
 
 FORMAT = "1"

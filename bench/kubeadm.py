@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from anykube.addons.catalog import objects
-from anykube.content import containerd, kube_proxy, kubelet
+from anykube.content import containerd, controller_manager, kube_proxy, kubelet
 from anykube.content.context import API_PORT, NodeContext
 from anykube.content.model import ArtifactFile, File, SecretPart, Source, Text
 from anykube.content.node import components
@@ -26,7 +26,6 @@ from anykube.plan.assemble import contexts
 from anykube.session import Session
 from anykube.spec.catalog import REGISTRY
 from anykube.transports.base import Result
-
 from bench.images import tag
 from bench.lab import Site
 
@@ -60,9 +59,11 @@ WantedBy=multi-user.target
 
 
 class Kubeadm:
-    """One cluster brought up by kubeadm."""
+    """One cluster brought up by kubeadm. `fair`: beyond what is documented, workers join all at once, and the
+    controller manager has our limit of requests; else one after the other, and kubeadm's own flags."""
 
-    def __init__(self, site: Site, session: Session) -> None:
+    def __init__(self, site: Site, session: Session, *, fair: bool) -> None:
+        self._fair = fair
         self._site = site
         self._session = session
         self._contexts: tuple[NodeContext, ...] = ()
@@ -74,14 +75,14 @@ class Kubeadm:
         self._contexts = contexts(self._session.cluster, blueprint, facts.hosts)
         await asyncio.gather(*map(self._prepare, self._contexts))
 
-    async def run(self, *, parallel: bool) -> None:
-        """Init, pod network and DNS, then the workers: one after the other, or all at once."""
+    async def run(self) -> None:
+        """Init, pod network and DNS, then the workers."""
         head, workers = self._contexts[0].node.name, [c.node.name for c in self._contexts[1:]]
         said = await self._on(head, "kubeadm", "init", f"--config={CONFIG}", f"--skip-phases={SKIPPED}")
         found = re.search(r"sha256:[0-9a-f]{64}", said.stdout)
         if found is None:
             raise RuntimeError(f"kubeadm init said no hash of its CA: {said.stdout[-2000:]}")
-        if parallel:
+        if self._fair:
             await asyncio.gather(self._addons(head), *(self._join(name, found[0]) for name in workers))
             return
         await self._addons(head)
@@ -140,6 +141,7 @@ class Kubeadm:
             "clusterName": cluster.name,
             "kubernetesVersion": f"v{cluster.spec.kubernetes.version}",
             "imageRepository": REGISTRY,
+            "controllerManager": {"extraArgs": self._limits()},
             "encryptionAlgorithm": "ECDSA-P256",
             "etcd": {"local": {"imageTag": tag("etcd")}},
             "networking": {
@@ -156,6 +158,13 @@ class Kubeadm:
             _without(_text(context, kube_proxy.CONFIG), ("clientConnection", "hostnameOverride")),
         )
         return str(yaml.safe_dump_all(documents, sort_keys=False))
+
+    def _limits(self) -> list[dict[str, str]]:
+        limits = {
+            "kube-api-qps": controller_manager.API_REQUESTS,
+            "kube-api-burst": 2 * controller_manager.API_REQUESTS,
+        }
+        return [{"name": name, "value": str(value)} for name, value in limits.items()] if self._fair else []
 
     async def _on(self, node: str, *argv: str, stdin: bytes | None = None) -> Result:
         result = await self._session.transport(node).run(argv, stdin=stdin, seconds=COMMAND_SECONDS)

@@ -21,6 +21,7 @@ from anykube.execute.engine import StopFlag
 from anykube.facts.artifacts import ArtifactLock
 from anykube.paths import cache_dir
 from anykube.plan.model import Phase
+from anykube.providers.lxc.addressing import cgroup_names
 from anykube.providers.lxc.provider import ROOT
 from anykube.session import Folders, Session
 from anykube.spec.catalog import DEFAULT_VERSION
@@ -30,6 +31,7 @@ from anykube.spec.nodes import Node, nodes
 
 ALL_ROLES = ("control-plane", "etcd", "worker")
 SETTLE_SECONDS = 30.0
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,10 @@ class Site:
         """All nodes."""
         return nodes(self.cluster)
 
+    def processor_seconds(self) -> float:
+        """What all machines of this cluster used of this machine's processors since they were made."""
+        return sum(_used(ROOT / self.cluster.name / "nodes" / node.name) for node in self.nodes)
+
     def on_disk(self, node: str, path: str) -> Path:
         """Where a file of a node is on this machine: looking there does not disturb the node."""
         folder = ROOT / self.cluster.name / "nodes" / node
@@ -67,6 +73,15 @@ class Site:
         if path.startswith(kubelet):
             return folder / "disks" / "kubelet" / path.removeprefix(kubelet)
         return folder / "delta" / path.lstrip("/")
+
+
+def _used(machine: Path) -> float:
+    group, _ = cgroup_names(machine)
+    first, second = CGROUPS / "cpuacct" / group / "cpuacct.usage", CGROUPS / group / "cpu.stat"
+    if first.exists():
+        return int(first.read_text()) / 1e9
+    fields = dict(line.split() for line in second.read_text().splitlines()) if second.exists() else {}
+    return int(fields.get("usage_usec", 0)) / 1e6
 
 
 def cluster_text(name: str, workers: int) -> str:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from anykube.facts.artifacts import ArtifactLock
 from anykube.observe.cluster import observe
 from anykube.transports.ssh import SSHTransport
-
-from bench.bring_up import PROGRAM, Say
-from bench.figures import Row, load_average, spread
+from bench.bring_up import PROGRAM
+from bench.figures import Row, Say, load_average, spread
 from bench.lab import Site, opened, site
 
 SIZES = (1, 2, 5)

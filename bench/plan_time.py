@@ -18,13 +18,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from anykube.facts.cluster import Facts
+from anykube.facts.record import Record
 from anykube.plan.assemble import plan
 from anykube.plan.blueprint import Blueprint, MachineBlueprint
 from anykube.spec.catalog import DEFAULT_VERSION
 from anykube.spec.load import load
 from anykube.spec.nodes import nodes
-
-from bench.figures import Row, load_average, spread
+from bench.figures import Row, Say, load_average, spread
 
 SIZES = (5, 50, 500, 1000)
 FIRST_ADDRESS = IPv4Address("10.80.0.10")
@@ -59,7 +59,7 @@ class PlanTime:
         }
 
 
-def measure(sizes: Sequence[int], runs: int, say: object) -> list[PlanTime]:
+def measure(sizes: Sequence[int], runs: int, say: Say) -> list[PlanTime]:
     """All sizes, fresh and converged."""
     times = []
     for size in sizes:
@@ -70,14 +70,13 @@ def measure(sizes: Sequence[int], runs: int, say: object) -> list[PlanTime]:
                 gc.collect()
                 started = time.perf_counter()
                 cluster = load(text, "bench")
-                made = plan(cluster, facts, record, blueprint, cluster)  # type: ignore[arg-type]
+                made = plan(cluster, facts, record, blueprint, cluster)
                 seconds.append(time.perf_counter() - started)
             if (name == "converged") != (not made.pending):
                 raise RuntimeError(f"{name}, {size} hosts: {len(made.pending)} pending steps")
             steps = sum(len(phase.steps) for phase in made.phases)
             times.append(PlanTime(name, size, tuple(seconds), steps, _memory(), load_average()))
-            if callable(say):
-                say(f"plan, {size} hosts, {name}: {min(seconds):.3f} s, {steps} steps")
+            say(f"plan, {size} hosts, {name}: {min(seconds):.3f} s, {steps} steps")
     return times
 
 
@@ -100,16 +99,16 @@ def report(times: Sequence[PlanTime]) -> list[Row]:
     """Seconds of each size, and how they grow."""
     rows = [
         Row(
-            f"plan, {time.hosts} hosts, {time.world}",
-            spread(time.seconds),
+            f"plan, {found.hosts} hosts, {found.world}",
+            spread(found.seconds),
             " s",
-            THOUSAND_SECONDS if time.hosts == max(SIZES) else None,
-            f"{time.steps} steps, {time.memory} MiB, load {time.load:.1f}",
+            THOUSAND_SECONDS if found.hosts == max(SIZES) else None,
+            f"{found.steps} steps, {found.memory} MiB, load {found.load:.1f}",
         )
-        for time in times
+        for found in times
     ]
-    for world in dict.fromkeys(time.world for time in times):
-        fitted = [time for time in times if time.world == world and time.hosts >= SMALLEST_FITTED]
+    for world in dict.fromkeys(found.world for found in times):
+        fitted = [found for found in times if found.world == world and found.hosts >= SMALLEST_FITTED]
         if len(fitted) > 1:
             rows.append(Row(f"plan, growth exponent, {world}", spread([exponent(fitted)]), "", EXPONENT))
     return rows
@@ -117,14 +116,14 @@ def report(times: Sequence[PlanTime]) -> list[Row]:
 
 def exponent(times: Sequence[PlanTime]) -> float:
     """The slope of log(seconds) over log(hosts), by least squares: 1 is linear, 2 quadratic."""
-    points = [(math.log(time.hosts), math.log(min(time.seconds))) for time in times]
+    points = [(math.log(found.hosts), math.log(min(found.seconds))) for found in times]
     mean_x = sum(x for x, _ in points) / len(points)
     mean_y = sum(y for _, y in points) / len(points)
     covariance = sum((x - mean_x) * (y - mean_y) for x, y in points)
     return covariance / sum((x - mean_x) ** 2 for x, _ in points)
 
 
-def _worlds(text: str) -> dict[str, tuple[Facts, object, Blueprint]]:
+def _worlds(text: str) -> dict[str, tuple[Facts, Record, Blueprint]]:
     """Facts of a world in which nothing exists, and of one in which the plan was carried out."""
     if str(TESTS) not in sys.path:
         sys.path.insert(0, str(TESTS))
