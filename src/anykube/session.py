@@ -6,10 +6,11 @@ workflow.py opens a session per command. Connections are made when first used an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from anykube.artifacts.store import Store
 from anykube.content.context import API_PORT
@@ -29,7 +30,7 @@ from anykube.spec.nodes import nodes
 from anykube.state.clusters import SECRETS, folder, forget
 from anykube.state.lockfile import LockFile
 from anykube.state.record import RecordStore
-from anykube.transports.base import Transport
+from anykube.transports.base import Endpoint, Transport
 from anykube.transports.ssh import SSHTransport
 
 
@@ -41,8 +42,19 @@ class Folders:
     cache: Path = field(default_factory=cache_dir)
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What opens the connections to nodes and to the Kubernetes API (server, CA, certificate, key)."""
+
+    node: Callable[[Endpoint, Secret], Transport] = SSHTransport
+    kube: Callable[[str, bytes, bytes, Secret], KubeClient] = KubeClient
+
+
 class Session:
     """Everything that belongs to one cluster here. `record` and `blueprint` change as the run goes on."""
+
+    doors: ClassVar[Doors] = Doors()
+    """A process that works on simulated hosts (simulated_api.py) puts its own here."""
 
     def __init__(self, cluster: Cluster, folders: Folders | None = None) -> None:
         self.cluster = cluster
@@ -98,7 +110,7 @@ class Session:
                 known = ", ".join(sorted(addresses)) or "none yet"
                 raise UsageError(f"{self.cluster.name} has no node {node[:60]!r}.", remedy=f"nodes: {known}")
             endpoint = self.provider.endpoint(node, addresses[node])
-            self._transports[node] = SSHTransport(endpoint, self.ssh_key())
+            self._transports[node] = self.doors.node(endpoint, self.ssh_key())
         return self._transports[node]
 
     def ssh_key(self) -> Secret:
@@ -121,7 +133,7 @@ class Session:
             ca = self.secrets.part("ca/cluster", "certificate").reveal()
             certificate = self.secrets.part(SUPER_ADMIN, "certificate").reveal()
             key = self.secrets.part(SUPER_ADMIN, "key")
-            self._kube = KubeClient(self.server(), ca, certificate, key)
+            self._kube = self.doors.kube(self.server(), ca, certificate, key)
         return self._kube
 
     def server(self) -> str:

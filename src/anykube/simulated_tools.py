@@ -1,7 +1,8 @@
 """Programs of a simulated host (testing.py): a stand-in for systemd, and tools that answer from files.
 
 `systemctl` keeps loaded and active units in /run, so that a reboot forgets them, and enabled ones as the
-usual symbolic links. Starting a unit really runs its ExecStartPre lines and needs its ExecStart to exist.
+usual symbolic links. Starting a unit really runs its ExecStartPre and ExecStartPost lines and needs its
+ExecStart to exist.
 """
 
 from __future__ import annotations
@@ -65,7 +66,11 @@ start() {
     program=$(lines_of "$1" ExecStart | head -n 1)
     program=${program%% *}
     [ -x "$program" ] || { broken "$1" "its program $program is not there (203/EXEC)."; return; }
-    rm -f "$RUN/failed/$1"
+    lines_of "$1" ExecStartPost >"$RUN/after.$$"
+    while IFS= read -r after; do
+        run_line "$after" "$1" || { broken "$1" 'a command after it failed.'; return; }
+    done <"$RUN/after.$$"
+    rm -f "$RUN/before.$$" "$RUN/after.$$" "$RUN/failed/$1"
     touch "$RUN/active/$1"
 }
 stop() { [ ! -e "$RUN/active/$1" ] || { history stop "$1"; rm -f "$RUN/active/$1"; }; }

@@ -24,7 +24,7 @@ import subprocess
 import tempfile
 import uuid
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,7 +41,7 @@ SHELL = Path("/bin/dash")
 FOLDERS = (
     "dev",
     "etc/simulated/fail",
-    "etc/systemd/system",
+    "etc/systemd/system/multi-user.target.wants",
     "root",
     "run",
     "tmp",
@@ -93,6 +93,8 @@ class SimulatedHost:
         self.faults = Faults()
         self.commands: list[str] = []
         """Every command line received, in order."""
+        self.on_command: Callable[[], None] | None = None
+        """Called when a command has been received, before it begins."""
         self._port = 0
         self._server: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
@@ -179,6 +181,8 @@ class SimulatedHost:
         """One command, with the faults that it is due."""
         self.commands.append(process.command or "")
         number = len(self.commands)
+        if self.on_command is not None:
+            self.on_command()
         if self.faults.stall:
             await process.wait_closed()
             return
