@@ -26,6 +26,10 @@ OOM_RUNTIME = -999
 """As the kubelet's own: the runtime is the last to be killed."""
 
 
+UNUSED_PLUGIN = "io.containerd.internal.v1.opt"
+"""It makes /opt/containerd for `ctr install`, which nobody runs here."""
+
+
 def systemd_cgroups(context: NodeContext) -> bool:
     """Whether systemd makes the cgroups of pods; kubelet and containerd must agree.
 
@@ -95,5 +99,6 @@ def _config(context: NodeContext) -> dict[str, Any]:
     return {
         "version": 3,
         "root": CONTAINERD,
+        "disabled_plugins": [UNUSED_PLUGIN],
         "plugins": {"io.containerd.cri.v1.runtime": runtime, "io.containerd.cri.v1.images": images},
     }
