@@ -28,7 +28,7 @@ def run_apply(
     from anykube.cli.target import saved_target, target
     from anykube.workflow import apply
 
-    if plan_file and (file or name):
+    if plan_file is not None and not (file is None and name is None):
         raise UsageError("A saved plan names its cluster itself.", remedy="leave -f and -c away")
     found, saved = saved_target(plan_file) if plan_file else (target(file, name), None)
 

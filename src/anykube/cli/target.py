@@ -26,9 +26,9 @@ class Target:
 
 def target(file: Path | None, name: str | None) -> Target:
     """The object to work on. UsageError if none is named, or both."""
-    if file and name:
+    if file is not None and name is not None:
         raise UsageError("-f and -c name a cluster twice.", remedy="give one of them")
-    if name:
+    if name is not None:
         return _recorded(name)
     if file is None and not DEFAULT_FILE.exists():
         raise UsageError("There is no cluster.yaml here.", remedy=_hint())

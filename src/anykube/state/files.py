@@ -114,7 +114,9 @@ def write_file(path: Path, content: bytes, *, replace: bool = True) -> None:
         else:
             _link(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        # Also a name that is too long cannot be removed; the first error is the one to tell.
+        with suppress(OSError):
+            temporary.unlink()
     with reported("synced", path.parent):
         sync_folder(path.parent)
 
