@@ -1,7 +1,8 @@
 """Whether a saved plan is still the plan: the first thing that differs, in words.
 
 A phase that was planned on facts must be equal in all it would do. One that was provisional (its digests and
-reasons were not known yet) must make the same changes to the same things; it may have less to wait for.
+reasons were not known yet) must make the same changes to the same things; it may have less to wait for, and
+an object that was to be created may be there, because Kubernetes makes some itself (a Node registers).
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from anykube.plan.model import PhasePlan, Step
+from anykube.plan.model import Change, PhasePlan, Step
 
 WAIT = "wait"
+OBJECT = "object"
+APPLY = "apply"
 
 
 def difference(saved: PhasePlan, current: PhasePlan) -> str:
@@ -40,7 +43,11 @@ def _everything(step: Step) -> Any:
 
 
 def _changes(step: Step) -> Any:
-    return [(c.action, c.kind, c.subject) for c in step.changes if c.action != WAIT]
+    return [(_action(c), c.kind, c.subject) for c in step.changes if c.action != WAIT]
+
+
+def _action(change: Change) -> str:
+    return APPLY if change.kind == OBJECT and change.action in ("create", "update") else change.action
 
 
 def _step_difference(saved: Step, current: Step, essence: Callable[[Step], Any]) -> str:
