@@ -32,8 +32,10 @@ MACHINES = Path("/var/lib/anykube/lxc")
 VERSION = "1.36.3"
 SECONDS = 240.0
 """More than any command here takes on a busy machine."""
+PHASES = ("artifacts", "provision", "bootstrap", "addons")
 CONTROL_PLANE = {"name": "cp", "roles": ["control-plane", "etcd"]}
 UNITS = tuple(managed_units())
+ACTIVE_SINCE = "ActiveEnterTimestampMonotonic"
 
 Object = dict[str, Any]
 
@@ -148,6 +150,21 @@ class Story:
         """Anykube apply -f FILE --yes."""
         return self.run("apply", "-f", str(self.file), "--yes", *arguments, status=status)
 
+    def run_to(self, phase: str, event: int) -> subprocess.Popen[str]:
+        """Start apply and return just after the given event of a phase, or of the first one that follows."""
+        process = self.begin("apply", "-f", str(self.file), "--yes", "-o", "json")
+        assert process.stdout is not None
+        counted = 0
+        for line in process.stdout:
+            happened = json.loads(line)
+            if happened["type"] == "PhaseStarted" and PHASES.index(happened["phase"]) >= PHASES.index(phase):
+                counted = max(counted, 1)
+            elif counted:
+                counted += 1
+            if counted >= event:
+                break
+        return process
+
     def changes(self) -> list[Object]:
         """What plan would change: action, kind, subject and reason, with the target."""
         plan = self.run("plan", "-f", str(self.file), "-o", "json").json["plan"]
@@ -206,22 +223,11 @@ class Story:
         """When each unit of anykube became active, for all nodes: equal as long as nothing is restarted."""
         found: dict[str, str] = {}
         for node in self.nodes:
-            shown = self.on(
-                node,
-                "systemctl",
-                "show",
-                "-p",
-                "Id",
-                "-p",
-                "ActiveEnterTimestampMonotonic",
-                "-p",
-                "LoadState",
-                *UNITS,
-            )
+            shown = self.on(node, "systemctl", "show", "-p", "Id", "-p", ACTIVE_SINCE, *UNITS)
             for block in shown.split("\n\n"):
                 values = dict(line.split("=", 1) for line in block.strip().splitlines())
-                if values["LoadState"] == "loaded":
-                    found[f"{node} {values['Id']}"] = values["ActiveEnterTimestampMonotonic"]
+                if values[ACTIVE_SINCE] != "0":
+                    found[f"{node} {values['Id']}"] = values[ACTIVE_SINCE]
         assert found
         return found
 
