@@ -19,6 +19,7 @@ import pytest
 from anykube.artifacts.service import arch
 from anykube.facts.artifacts import ArtifactLock
 from anykube.facts.record import Record
+from anykube.observe.networks import routes
 from anykube.paths import cache_dir
 from anykube.pki.authority import generate
 from anykube.pki.store import SecretStore
@@ -79,7 +80,10 @@ class Bare:
             artifact_path=Path,
         )
         self.blueprint: Blueprint = self.provider.blueprint(
-            nodes(self.cluster), Record(NAME, "bare"), ArtifactLock(DEFAULT_VERSION, arch(), {}), []
+            nodes(self.cluster),
+            Record(NAME, "bare"),
+            ArtifactLock(DEFAULT_VERSION, arch(), {}),
+            [route.network for route in routes()],
         )
 
     async def make(self) -> None:

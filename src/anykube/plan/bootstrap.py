@@ -23,6 +23,7 @@ from anykube.plan.model import CLUSTER, Change, Phase, Step
 API_READY = f"{CLUSTER}/api-ready"
 API_SECONDS = 180.0
 """Until the API server says it is ready; kubeadm waits four minutes for its control plane."""
+UNREACHABLE_API_SECONDS = 5.0
 AFTER_SERVERS = frozenset({"kubelet"})
 """Starts as soon as the servers listen, and registers its node while they still get ready: it tries again
 after a fraction of a second, and needs no role that an API server makes at its first start."""
@@ -81,8 +82,10 @@ def _api_ready(steps: Sequence[Step], servers: tuple[str, ...], facts: Facts) ->
         return Step(API_READY, Phase.BOOTSTRAP, CLUSTER, "API", "answers and is ready", needs=servers)
     reason = "servers are started" if restarts else "does not answer"
     change = Change("wait", "condition", "API ready", reason)
-    wait = WaitFor("api-ready", "", API_SECONDS)
-    return Step(API_READY, Phase.BOOTSTRAP, CLUSTER, "API", reason, (change,), (wait,), servers)
+    # Where no server can be reached nothing is started that would be worth waiting for.
+    wait = WaitFor("api-ready", "", API_SECONDS if servers else UNREACHABLE_API_SECONDS)
+    needs = (CERTIFICATES, *servers)
+    return Step(API_READY, Phase.BOOTSTRAP, CLUSTER, "API", reason, (change,), (wait,), needs)
 
 
 class _NodePlanner:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from anykube.facts.cluster import Facts
-from anykube.facts.host import HostFacts, Unreachable
+from anykube.facts.host import HostFacts, Unreachable, WrongHostKey
 from anykube.facts.record import Record
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.effects import CleanNode, DeleteMachine, ForgetCluster, RemoveSite
 from anykube.plan.model import LOCAL, Change, Obstacle, Phase, PhasePlan, Plan, Step
 from anykube.plan.order import checked
+from anykube.plan.rules import NEW_HOST_KEY
 
 FOREVER = "the cluster and all data in it are gone for good"
 
@@ -25,7 +26,7 @@ def plan_remove(name: str, facts: Facts, record: Record, blueprint: Blueprint) -
             if isinstance(host, HostFacts) and host.ledger.lineage == record.lineage
         )
         obstacles = tuple(
-            Obstacle(host.name, f"cannot be cleaned: {host.reason}", "start it, then destroy again")
+            Obstacle(host.name, f"cannot be cleaned: {host.reason}", _remedy(host))
             for host in facts.hosts.values()
             if isinstance(host, Unreachable)
         )
@@ -37,6 +38,12 @@ def plan_remove(name: str, facts: Facts, record: Record, blueprint: Blueprint) -
     if not obstacles:
         steps.append(_forget(name, (*needs, *(step.id for step in parts))))
     return Plan(name, (PhasePlan(Phase.REMOVE, checked(steps), obstacles=obstacles),))
+
+
+def _remedy(host: Unreachable) -> str:
+    if isinstance(host, WrongHostKey):
+        return NEW_HOST_KEY
+    return host.remedy or "start it, then destroy again"
 
 
 def _delete(machine: str) -> Step:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from anykube.errors import PlanError
 from anykube.facts.cluster import Facts
-from anykube.facts.host import HostFacts, Unreachable
+from anykube.facts.host import HostFacts, Unreachable, WrongHostKey
 from anykube.facts.record import Record
 from anykube.plan.model import Obstacle
 from anykube.spec.model import Cluster
@@ -16,6 +16,9 @@ CLOCK_REFUSED = 60.0
 """Seconds that a node's clock may differ from ours: certificates and leases fail beyond (harvester#2860)."""
 CLOCK_NOTED = 5.0
 SUPPORTED_ARCHITECTURES = ("amd64", "arm64")
+
+NEW_HOST_KEY = "find out why first; if the machine was reinstalled, pin its new key (hostKey in the object)"
+"""Never tried again or waited for: what answers may be somebody else's."""
 
 FIXED = {
     "network.pods": "pods keep their old addresses",
@@ -74,8 +77,11 @@ def notes(hosts: Mapping[str, HostFacts | Unreachable], facts: Facts) -> tuple[s
 
 
 def _obstacle(name: str, host: HostFacts | Unreachable, record: Record, facts: Facts) -> Obstacle | None:
+    if isinstance(host, WrongHostKey):
+        return Obstacle(name, f"may be another machine: {host.reason}", NEW_HOST_KEY)
     if isinstance(host, Unreachable):
-        return Obstacle(name, f"cannot be reached: {host.reason}", "start the machine or mend its network")
+        remedy = host.remedy or "start the machine or mend its network"
+        return Obstacle(name, f"cannot be reached: {host.reason}", remedy)
     ledger = host.ledger
     if ledger.lineage and ledger.lineage != record.lineage:
         return Obstacle(

@@ -14,8 +14,10 @@ from datetime import timedelta
 import pytest
 from tests.unit.plan.world import World
 
-from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, UnitFacts
+from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, Unreachable, UnitFacts
 from anykube.facts.machines import MachineState
+from anykube.plan.bootstrap import API_READY, UNREACHABLE_API_SECONDS
+from anykube.plan.effects import WaitFor
 from anykube.plan.model import Plan, Step
 from anykube.plan.order import checked
 from anykube.plan.stale import difference
@@ -261,3 +263,15 @@ def test_a_clock_that_is_far_off_is_refused(up: World) -> None:
     system = replace(host.system, clock=host.system.clock - 11_520)
     up.hosts["demo-worker-1"] = replace(host, system=system)
     assert "clock differs by -11520 s" in up.plan().obstacles[0].brief
+
+
+def test_an_unreachable_control_plane_is_not_waited_for() -> None:
+    world = World(cluster())
+    run(world)
+    host = world.hosts["demo-cp-1"]
+    world.hosts["demo-cp-1"] = Unreachable("demo-cp-1", "no answer")  # type: ignore[assignment]
+    made = world.plan()
+    world.hosts["demo-cp-1"] = host
+    assert [obstacle.target for obstacle in made.obstacles] == ["demo-cp-1"]
+    waits = [effect for step in made.pending for effect in step.effects if step.id == API_READY]
+    assert [wait.seconds for wait in waits if isinstance(wait, WaitFor)] == [UNREACHABLE_API_SECONDS]

@@ -223,14 +223,16 @@ class World:
         serving = [
             name
             for name, host in self.hosts.items()
-            if self._runs(name) and host.units.get("kube-apiserver.service", UnitFacts()).running
+            if self._runs(name)
+            and isinstance(host, HostFacts)
+            and host.units.get("kube-apiserver.service", UnitFacts()).running
         ]
         if not serving:
             return KubernetesFacts()
         registered = {
             name: NodeFacts(name, True, "v1.36.3", False, pool=self._pool(name))
             for name, host in self.hosts.items()
-            if host.units.get("kubelet.service", UnitFacts()).running
+            if isinstance(host, HostFacts) and host.units.get("kubelet.service", UnitFacts()).running
         } | {
             name: NodeFacts(name, False, "v1.36.3", False, pool="some")
             for name in (thing.removeprefix("Node//") for thing in self.objects if thing.startswith("Node//"))
