@@ -61,7 +61,7 @@ STATUSES = """
 
 def error_classes() -> list[type[AnykubeError]]:
     """Every kind of deliberate error, by its code."""
-    found = [AnykubeError, *_below(AnykubeError)]
+    found: list[type[AnykubeError]] = [AnykubeError, *_below(AnykubeError)]
     return sorted((error for error in found if error.__module__.startswith("anykube.")), key=lambda e: e.code)
 
 

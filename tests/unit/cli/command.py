@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import pty
 import re
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from anykube.cli.main import run
 
+ROWS, COLUMNS = 50, 200
 PROGRAM = Path(sys.prefix) / "bin" / "anykube"
 
 
@@ -58,6 +62,7 @@ class Terminal:
         self._pid, self._fd = pty.fork()
         if self._pid == 0:
             os.environ["TERM"] = "xterm"
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
             os.execv(PROGRAM, [str(PROGRAM), *arguments])
 
     def expect(self, pattern: str, seconds: float = 20) -> str:

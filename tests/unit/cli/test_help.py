@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from tests.unit.cli.command import PROGRAM, anykube, program
 from anykube.cli.main import app
 
 HEAVY = ("asyncssh", "pydantic", "lightkube", "httpx2", "yaml", "rich.live", "questionary", "cryptography")
-MILLISECONDS = 400
-"""Loose, because tests run beside others; the target on a machine at rest is 150."""
+MILLISECONDS = 250
+"""Of processor time, because tests run beside others; the target on a machine at rest is 150 ms in all."""
 
 
 def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -66,14 +67,17 @@ def test_the_library_is_light_until_used() -> None:
 
 
 def test_help_is_fast() -> None:
-    times = []
+    wall, spent = [], []
     for _ in range(7):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([PROGRAM, "--help"], capture_output=True, check=True)
-        times.append(1000 * (time.perf_counter() - began))
-    print(f"anykube --help: median {statistics.median(times):.0f} ms, fastest {min(times):.0f} ms")
-    # The fastest is what the program needs, the rest is what else runs on this machine.
-    assert min(times) < MILLISECONDS
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        wall.append(1000 * (time.perf_counter() - began))
+        spent.append(1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime))
+    print(
+        f"anykube --help: median {statistics.median(wall):.0f} ms, processor {statistics.median(spent):.0f} ms"
+    )
+    assert min(spent) < MILLISECONDS
 
 
 def test_help_of_the_program_is_on_stdout() -> None:

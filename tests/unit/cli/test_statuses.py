@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import time
 from pathlib import Path
 
@@ -13,50 +12,6 @@ from tests.unit.cli.command import Terminal, anykube, program
 
 from anykube.state.clusters import folder
 from anykube.state.lock import ClusterLock
-
-MACHINES = """
-apiVersion: anykube.dev/v1alpha1
-kind: Cluster
-metadata: {name: metal}
-spec:
-  kubernetes: {version: "1.36.3"}
-  machines:
-    provider:
-      machines:
-        key: KEY
-        hosts:
-        - {name: one, address: ADDRESS, port: 1, pool: node, hostKey: ssh-ed25519 HOSTKEY}
-    pools:
-    - {name: node, roles: [control-plane, etcd, worker]}
-"""
-
-
-@pytest.fixture
-def lxc(here: Path) -> Path:
-    """The default object, under a name that no cluster on this machine has."""
-    file = here / "cluster.yaml"
-    assert anykube("init", "-y", "--name", "no-such-cluster-here", "-f", str(file)).status == 0
-    return file
-
-
-@pytest.fixture
-def metal(here: Path) -> Path:
-    """One machine that answers nothing: a closed port of this one."""
-    import asyncssh
-
-    found = subprocess.run(["ip", "-json", "-4", "address"], capture_output=True, text=True, check=True)
-    own = [entry["local"] for link in json.loads(found.stdout) for entry in link["addr_info"]]
-    address = next((address for address in own if not address.startswith("127.")), None)
-    if address is None:
-        pytest.skip("this machine has no address but loopback")
-
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    key.write_private_key(str(here / "key"))
-    public = key.export_public_key().decode().split()[1]
-    file = here / "metal.yaml"
-    text = MACHINES.replace("HOSTKEY", public).replace("KEY", str(here / "key"))
-    file.write_text(text.replace("ADDRESS", address))
-    return file
 
 
 def test_0_when_done() -> None:
@@ -92,7 +47,8 @@ def test_4_when_another_run_holds_the_lock(lxc: Path, tmp_path: Path) -> None:
             answer = await asyncio.to_thread(program, "apply", "-f", str(lxc), "--yes")
             assert answer.status == 4
             assert "a test" in answer.err
-            assert time.monotonic() - began < 5
+            # Told at once. The limit is for machines that are busy with other tests.
+            assert time.monotonic() - began < 20
 
     asyncio.run(held())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import generate_errors  # noqa: E402
+import generate_errors  # type: ignore[import-not-found]  # noqa: E402
 
 PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 
