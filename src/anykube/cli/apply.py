@@ -11,7 +11,9 @@ from anykube.cli.options import File, Format, Name, Output, Yes
 
 
 def command(
-    plan_file: Annotated[Path | None, typer.Argument(help="A saved plan: run exactly this.")] = None,
+    plan_file: Annotated[
+        Path | None, typer.Argument(metavar="PLAN", help="A saved plan: run exactly this.")
+    ] = None,
     file: File = None,
     cluster: Name = None,
     output: Format = Output.TABLE,

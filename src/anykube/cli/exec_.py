@@ -10,8 +10,10 @@ from anykube.cli.options import File, Name
 
 
 def command(
-    node: Annotated[str, typer.Argument(help="Name of the node.")],
-    arguments: Annotated[list[str], typer.Argument(help="The command: after --.", metavar="-- COMMAND")],
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Name of the node.")],
+    arguments: Annotated[
+        list[str], typer.Argument(help="The command and its arguments, after --.", metavar="-- COMMAND")
+    ],
     file: File = None,
     cluster: Name = None,
 ) -> int:

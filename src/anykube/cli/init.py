@@ -14,30 +14,41 @@ if TYPE_CHECKING:
 
 def command(
     out: Annotated[
-        Path | None, typer.Option("-f", "--file", help="Write here instead of standard output.")
+        Path | None,
+        typer.Option("-f", "--file", metavar="FILE", help="Write here instead of standard output."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     defaults: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask; take the defaults.")] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the cluster.")] = None,
-    provider: Annotated[str | None, typer.Option(help="lxc or machines.")] = None,
-    ssh_key: Annotated[str | None, typer.Option(help="Private SSH key of existing machines.")] = None,
-    topology: Annotated[str | None, typer.Option(help="single or one-control-plane.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the cluster.")] = None,
+    provider: Annotated[str | None, typer.Option(metavar="NAME", help="lxc or machines.")] = None,
+    ssh_key: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Private SSH key of existing machines.")
+    ] = None,
+    topology: Annotated[str | None, typer.Option(metavar="NAME", help="single or one-control-plane.")] = None,
     host: Annotated[
         list[str] | None,
-        typer.Option(help="NAME [USER@]ADDRESS[:PORT] KEYTYPE KEY; may be repeated."),
+        typer.Option(metavar="HOST", help="NAME [USER@]ADDRESS[:PORT] KEYTYPE KEY; may be repeated."),
     ] = None,
-    workers: Annotated[str | None, typer.Option(help="How many workers.")] = None,
-    control_plane_cpus: Annotated[str | None, typer.Option(help="Processors of the control plane.")] = None,
-    control_plane_memory: Annotated[str | None, typer.Option(help="Its memory in MiB.")] = None,
-    worker_cpus: Annotated[str | None, typer.Option(help="Processors of each worker.")] = None,
-    worker_memory: Annotated[str | None, typer.Option(help="Memory of each worker in MiB.")] = None,
-    kubernetes_version: Annotated[str | None, typer.Option(help="Such as 1.36.3.")] = None,
-    cni_backend: Annotated[str | None, typer.Option(help="vxlan or host-gw.")] = None,
-    pods: Annotated[str | None, typer.Option(help="Network of the pods.")] = None,
-    services: Annotated[str | None, typer.Option(help="Network of the Services.")] = None,
-    subnet: Annotated[str | None, typer.Option(help="Network of the nodes.")] = None,
-    dns: Annotated[str | None, typer.Option(help="yes or no.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="yes or no.")] = None,
+    workers: Annotated[str | None, typer.Option(metavar="COUNT", help="How many workers.")] = None,
+    control_plane_cpus: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="Processors of the control plane.")
+    ] = None,
+    control_plane_memory: Annotated[
+        str | None, typer.Option(metavar="MIB", help="Its memory in MiB.")
+    ] = None,
+    worker_cpus: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="Processors of each worker.")
+    ] = None,
+    worker_memory: Annotated[
+        str | None, typer.Option(metavar="MIB", help="Memory of each worker in MiB.")
+    ] = None,
+    kubernetes_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Such as 1.36.3.")] = None,
+    cni_backend: Annotated[str | None, typer.Option(metavar="NAME", help="vxlan or host-gw.")] = None,
+    pods: Annotated[str | None, typer.Option(metavar="CIDR", help="Network of the pods.")] = None,
+    services: Annotated[str | None, typer.Option(metavar="CIDR", help="Network of the Services.")] = None,
+    subnet: Annotated[str | None, typer.Option(metavar="CIDR", help="Network of the nodes.")] = None,
+    dns: Annotated[str | None, typer.Option(metavar="YES|NO", help="CoreDNS.")] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="YES|NO", help="metrics-server.")] = None,
 ) -> None:
     """Write a commented cluster object. On a terminal it asks; every question is also a flag."""
     given = {

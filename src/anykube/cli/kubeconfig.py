@@ -12,7 +12,9 @@ from anykube.cli.options import File, Name
 def command(
     file: File = None,
     cluster: Name = None,
-    path: Annotated[bool, typer.Option("--path", help="Write it to a file and print its path.")] = False,
+    path: Annotated[
+        bool, typer.Option("--path", help="Write it to a private file, and print the path of that.")
+    ] = False,
 ) -> None:
     """Print the administrator's kubeconfig. Use: export KUBECONFIG=$(anykube kubeconfig -c NAME --path)."""
     from anykube.access import admin_kubeconfig, write_kubeconfig

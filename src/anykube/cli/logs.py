@@ -10,11 +10,18 @@ from anykube.cli.options import File, Name
 
 
 def command(
-    node: Annotated[str, typer.Argument(help="Name of the node.")],
-    unit: Annotated[str | None, typer.Argument(help="A component, such as kubelet; else all.")] = None,
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Name of the node.")],
+    unit: Annotated[
+        str | None, typer.Argument(metavar="COMPONENT", help="Such as kubelet; all without it.")
+    ] = None,
     file: File = None,
     cluster: Name = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=1, max=100_000, help="Newest lines.")] = 100,
+    lines: Annotated[
+        int,
+        typer.Option(
+            "-n", "--lines", metavar="COUNT", min=1, max=100_000, help="How many of the newest lines."
+        ),
+    ] = 100,
     follow: Annotated[bool, typer.Option("-F", "--follow", help="Go on as new lines come.")] = False,
 ) -> None:
     """Show what the components of a node wrote to their journal."""

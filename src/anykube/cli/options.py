@@ -22,12 +22,22 @@ class Output(StrEnum):
 File = Annotated[
     Path | None,
     typer.Option(
-        "-f", "--file", help="Cluster object; '-' reads standard input.", show_default="cluster.yaml"
+        "-f",
+        "--file",
+        metavar="FILE",
+        help="File of the cluster object; '-' is standard input. Without -f and -c: cluster.yaml.",
+        show_default=False,
     ),
 ]
 Name = Annotated[
     str | None,
-    typer.Option("-c", "--cluster", help="A cluster that is known here.", envvar="ANYKUBE_CLUSTER"),
+    typer.Option(
+        "-c",
+        "--cluster",
+        metavar="NAME",
+        help="A cluster that is known here, in place of its file.",
+        envvar="ANYKUBE_CLUSTER",
+    ),
 ]
-Format = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
+Format = Annotated[Output, typer.Option("-o", "--output", help="Form of the output.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]

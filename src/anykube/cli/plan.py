@@ -16,8 +16,12 @@ def command(
     file: File = None,
     cluster: Name = None,
     output: Format = Output.TABLE,
-    out: Annotated[Path | None, typer.Option(help="Save the plan, to be run by: apply FILE.")] = None,
-    full: Annotated[bool, typer.Option(help="Show every change, also long lists of alike ones.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="PLAN", help="Save the plan; apply PLAN runs it.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Show every change, also long lists of alike ones.")
+    ] = False,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes.")
     ] = False,
