@@ -12,6 +12,7 @@ from anykube.errors import PlanError
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.kubernetes import KubernetesFacts
+from anykube.facts.machines import MachineState
 from anykube.facts.record import Record
 from anykube.plan.addons import plan_addons
 from anykube.plan.artifacts import plan_artifacts
@@ -32,7 +33,8 @@ def plan(
     """What must be done so that the world is as the object says.
 
     `previous` is the object applied last. A phase behind one with pending steps is provisional: it is
-    planned on what a fresh machine will look like, and again on what was observed before it runs.
+    planned on what a fresh machine will look like, and again on what was observed before it runs. What is
+    to be done on a machine that is off is not guessed: it has its content, and shows it once it runs.
     """
     refuse_forbidden(cluster, previous)
     hosts = known_hosts(facts, blueprint)
@@ -45,6 +47,9 @@ def plan(
     ahead = provision.provisional or bool(provision.pending)
     bootstrap = _bootstrap(cluster, facts, record, blueprint, previous, hosts, provisional=ahead)
     ahead = ahead or bool(bootstrap.pending)
+    if any(node.control_plane and node.name in _asleep(facts) for node in nodes(cluster)):
+        unseen = PhasePlan(Phase.ADDONS, (), provisional=True)
+        return Plan(cluster.name, (artifacts, provision, bootstrap, unseen))
     kubernetes = KubernetesFacts() if ahead and not facts.kubernetes.ready else facts.kubernetes
     wanted = nodes(cluster)
     endpoint = endpoint_address(wanted, addresses(blueprint))
@@ -61,6 +66,13 @@ def known_hosts(facts: Facts, blueprint: Blueprint) -> Mapping[str, HostFacts | 
         found = facts.hosts.get(name) or fresh_host(name, facts, blueprint.baked)
         known[name] = found or Unreachable(name, "it does not exist yet, and its provider cannot say more")
     return known
+
+
+def _asleep(facts: Facts) -> frozenset[str]:
+    """Machines that were made and are off."""
+    return frozenset(
+        name for name, found in facts.site.machines.items() if found.state is MachineState.STOPPED
+    )
 
 
 def architecture(hosts: Mapping[str, HostFacts | Unreachable], facts: Facts) -> str:
@@ -112,7 +124,8 @@ def _bootstrap(
     names = {obstacle.target for obstacle in blocked}
     requests = certificate_requests(cluster, wanted, known, endpoint_address(wanted, known))
     certificates = plan_certificates(facts, secret_requests(cluster), requests)
-    usable = {name: Unreachable(name, "obstacle") if name in names else host for name, host in hosts.items()}
+    unknown = names | _asleep(facts)
+    usable = {name: Unreachable(name, "unknown") if name in unknown else host for name, host in hosts.items()}
     earlier = {} if previous is None else _expected_before(previous, cluster, facts, blueprint, usable)
     node_contexts = contexts(cluster, blueprint, usable)
     steps = plan_nodes(node_contexts, usable, facts, reissued(certificates), earlier)

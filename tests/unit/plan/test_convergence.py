@@ -216,6 +216,15 @@ def test_a_stopped_machine_is_started_and_a_half_made_one_made_again(up: World) 
     assert up.plan().empty
 
 
+def test_machines_that_are_off_are_started_and_nothing_else_is_guessed(up: World) -> None:
+    for name, machine in up.machines.items():
+        up.machines[name] = replace(machine, state=MachineState.STOPPED)
+    shown = [(change.action, change.kind) for step in up.plan().pending for change in step.changes]
+    assert sorted(shown) == [("start", "machine"), ("start", "machine"), ("wait", "condition")]
+    run(up)
+    assert up.plan().empty
+
+
 def test_more_and_fewer_workers_touch_no_other_node(up: World) -> None:
     up.cluster = cluster(workers=3)
     targets = {step.target for step in up.plan().pending}
