@@ -38,11 +38,12 @@ TESTS = Path(__file__).parents[1] / "tests" / "unit" / "plan"
 
 @dataclass(frozen=True, slots=True)
 class PlanTime:
-    """Seconds for one kind of world and number of hosts."""
+    """Seconds for one kind of world and number of hosts: on the wall, and of a processor."""
 
     world: str
     hosts: int
     seconds: tuple[float, ...]
+    cpu: tuple[float, ...]
     steps: int
     memory: int
     load: float
@@ -53,6 +54,7 @@ class PlanTime:
             "world": self.world,
             "hosts": self.hosts,
             "seconds": self.seconds,
+            "cpu": self.cpu,
             "steps": self.steps,
             "memory": self.memory,
             "load": self.load,
@@ -65,18 +67,19 @@ def measure(sizes: Sequence[int], runs: int, say: Say) -> list[PlanTime]:
     for size in sizes:
         text = object_text(size)
         for name, (facts, record, blueprint) in _worlds(text).items():
-            seconds = []
+            seconds, cpu = [], []
             for _ in range(runs):
                 gc.collect()
-                started = time.perf_counter()
+                started, used = time.perf_counter(), time.process_time()
                 cluster = load(text, "bench")
                 made = plan(cluster, facts, record, blueprint, cluster)
                 seconds.append(time.perf_counter() - started)
+                cpu.append(time.process_time() - used)
             if (name == "converged") != (not made.pending):
                 raise RuntimeError(f"{name}, {size} hosts: {len(made.pending)} pending steps")
             steps = sum(len(phase.steps) for phase in made.phases)
-            times.append(PlanTime(name, size, tuple(seconds), steps, _memory(), load_average()))
-            say(f"plan, {size} hosts, {name}: {min(seconds):.3f} s, {steps} steps")
+            times.append(PlanTime(name, size, tuple(seconds), tuple(cpu), steps, _memory(), load_average()))
+            say(f"plan, {size} hosts, {name}: {min(seconds):.3f} s, {min(cpu):.3f} s of a processor")
     return times
 
 
@@ -103,7 +106,8 @@ def report(times: Sequence[PlanTime]) -> list[Row]:
             spread(found.seconds),
             " s",
             THOUSAND_SECONDS if found.hosts == max(SIZES) else None,
-            f"{found.steps} steps, {found.memory} MiB, load {found.load:.1f}",
+            f"cpu {spread(found.cpu).median:.2f} s, {found.steps} steps, {found.memory} MiB, "
+            f"load {found.load:.1f}",
         )
         for found in times
     ]
@@ -115,8 +119,8 @@ def report(times: Sequence[PlanTime]) -> list[Row]:
 
 
 def exponent(times: Sequence[PlanTime]) -> float:
-    """The slope of log(seconds) over log(hosts), by least squares: 1 is linear, 2 quadratic."""
-    points = [(math.log(found.hosts), math.log(min(found.seconds))) for found in times]
+    """The slope of log(processor seconds) over log(hosts), by least squares: 1 is linear, 2 quadratic."""
+    points = [(math.log(found.hosts), math.log(min(found.cpu))) for found in times]
     mean_x = sum(x for x, _ in points) / len(points)
     mean_y = sum(y for _, y in points) / len(points)
     covariance = sum((x - mean_x) * (y - mean_y) for x, y in points)
