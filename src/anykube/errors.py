@@ -39,7 +39,7 @@ class AnykubeError(Exception):
     """
 
     code: ClassVar[str] = "ANY-000"
-    exit_status: ClassVar[int] = 1
+    exit_status: int = 1
     retryable: ClassVar[bool] = False
 
     def __init__(self, brief: str, *, evidence: Sequence[str] = (), remedy: str | None = None) -> None:
@@ -185,7 +185,10 @@ class DefectError(AnykubeError):
 
 
 class PartialError(AnykubeError):
-    """Some steps failed; the others are done. `failures` maps the step's id to its error."""
+    """Some steps failed; the others are done. `failures` maps the step's id to its error.
+
+    The exit status is that of a FencedError when there is one: then a newer run has the cluster.
+    """
 
     code = "RUN-002"
     exit_status = 3
@@ -193,6 +196,8 @@ class PartialError(AnykubeError):
     def __init__(self, brief: str, failures: dict[str, AnykubeError], *, remedy: str | None = None) -> None:
         super().__init__(brief, remedy=remedy)
         self.failures = failures
+        if any(isinstance(error, FencedError) for error in failures.values()):
+            self.exit_status = FencedError.exit_status
 
     def __str__(self) -> str:
         lines: list[str] = []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.simulated.site import NAME, Site
+from tests.simulated.trees import tree
 
 from anykube.content.etcd import MEMBERS
 from anykube.content.paths import INPUTS, LEDGER, OWNER, STATE
@@ -18,8 +18,6 @@ from anykube.state.record import RecordStore
 from anykube.testing import SimulatedHost
 
 AUTHORITIES = ("ca/cluster", "ca/etcd", "ca/front-proxy", "service-account", "encryption-config")
-VOLATILE = ("run/", "var/log/simulated/", "proc/", "dev/")
-"""Of the simulation, or gone with a reboot."""
 OUR_OWN = tuple(f"{path.removeprefix('/')}" for path in (STATE,))
 MEMBERS_TEXT = 'ETCD_INITIAL_CLUSTER="node-1=https://192.0.2.1:2380"\nETCD_INITIAL_CLUSTER_STATE=new\n'
 
@@ -54,24 +52,6 @@ def identity(site: Site, state: Path | None = None) -> Identity:
     return Identity(record.lineage if record else "", record.epoch if record else 0, authorities)
 
 
-def tree(host: SimulatedHost) -> dict[str, tuple[str, str]]:
-    """Every path of the tree that a machine would keep: its mode, and its content, target or 'folder'."""
-    found: dict[str, tuple[str, str]] = {}
-    for path in host.root.rglob("*"):
-        name = str(path.relative_to(host.root))
-        if name.startswith(VOLATILE):
-            continue
-        status = path.lstat()
-        if stat.S_ISDIR(status.st_mode):
-            content = "folder"
-        elif stat.S_ISLNK(status.st_mode):
-            content = f"-> {path.readlink()}"
-        else:
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-        found[name] = (oct(status.st_mode), content)
-    return found
-
-
 def temporaries(host: SimulatedHost) -> list[str]:
     """Files that a script makes on the way and must not leave."""
     found = [
@@ -82,16 +62,16 @@ def temporaries(host: SimulatedHost) -> list[str]:
     return [str(path.relative_to(host.root)) for path in found]
 
 
-def finished(site: Site, fresh: dict[str, dict[str, tuple[str, str]]], *, starts: bool = True) -> None:
-    """Fail unless the cluster is whole and nothing is lying about. `fresh`: the trees before.
-    starts: whether every unit must have been started exactly once."""
+def finished(site: Site, *, starts: bool = True) -> None:
+    """Fail unless the cluster is whole and nothing is lying about. starts: whether every unit must have been
+    started exactly once."""
     now = identity(site)
     assert set(now.authorities) == set(AUTHORITIES)
     for name, host in site.hosts.items():
         assert temporaries(host) == [], f"left on {name}"
         lineage, epoch = host.path(OWNER).read_text().split()
         assert (lineage, int(epoch) <= now.epoch) == (now.lineage, True)
-        _accounted(host, fresh[name])
+        _accounted(host, site.fresh_trees[name])
         if starts:
             _started_once(host)
     assert site.hosts["node-1"].path(MEMBERS).read_text() == MEMBERS_TEXT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.simulated.site import Site, opened
+from tests.simulated.site import DryRun, Site, dry_run, opened
 
 from anykube.testing import why_unavailable
 
@@ -30,9 +30,16 @@ def fresh(_site: Site) -> Site:
 @pytest.fixture(scope="session")
 def _brought_up(_site: Site) -> Site:
     _site.restore("fresh")
-    _site.apply().check()
+    _site.bring_up = dry_run(_site)
     _site.save("up")
     return _site
+
+
+@pytest.fixture
+def dry(_brought_up: Site) -> DryRun:
+    """What a bring-up that nothing disturbs does."""
+    assert _brought_up.bring_up
+    return _brought_up.bring_up
 
 
 @pytest.fixture

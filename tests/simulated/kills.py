@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.simulated.site import Site
+from tests.simulated.site import DryRun
 
 SEED = int(os.environ.get("ANYKUBE_TEST_SEED") or time.time())
 """Chooses the sample; the same number chooses the same one again."""
@@ -28,20 +28,26 @@ class Case:
         return f"{self.kind} {self.point}"
 
 
-def kill_cases(events: Sequence[tuple[str, str]], commands: int) -> list[Case]:
+def kill_cases(dry: DryRun) -> list[Case]:
     """Before and after every step, and in every command."""
     return [
-        *(Case("step", event) for event in events),
-        *(Case("command", (n, moment)) for n in range(1, commands + 1) for moment in MOMENTS),
+        *(Case("step", event) for event in dry.events),
+        *command_cases(dry, MOMENTS),
     ]
 
 
-def cut_cases(site: Site) -> list[Case]:
-    """Around every command that each host got in the run before."""
+def command_cases(dry: DryRun, moments: Sequence[float]) -> list[Case]:
+    """In every command."""
+    numbers = range(1, sum(dry.commands.values()) + 1)
+    return [Case("command", (number, moment)) for number in numbers for moment in moments]
+
+
+def cut_cases(dry: DryRun) -> list[Case]:
+    """Around every command that each host got."""
     return [
-        Case(kind, (host.name, number))
-        for host in site.hosts.values()
-        for number in range(1, len(host.commands) + 1)
+        Case(kind, (name, number))
+        for name, count in dry.commands.items()
+        for number in range(1, count + 1)
         for kind in ("cut before", "cut after")
     ]
 
@@ -50,9 +56,9 @@ BYTES = (1, 600, 5_000, 30_000, 200_000, 1_200_000)
 """Inside a manifest, between files, inside a large file."""
 
 
-def byte_cases(site: Site) -> list[Case]:
+def byte_cases(dry: DryRun) -> list[Case]:
     """Inside what is sent to each host."""
-    return [Case("cut at byte", (name, count)) for name in site.hosts for count in BYTES]
+    return [Case("cut at byte", (name, count)) for name in dry.commands for count in BYTES]
 
 
 def sample(cases: Sequence[Case], count: int) -> list[Case]:

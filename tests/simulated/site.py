@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.simulated.trees import tree
 from tests.simulated.zygote import Job
 
 from anykube.facts.artifacts import ArtifactLock, LockedArtifact
@@ -64,6 +65,14 @@ class Ended:
     def changes(self) -> list[str]:
         """Every change of the plan, with its step's target."""
         return [f"{step.split('/')[0]} {line}" for step, lines in self.pending.items() for line in lines]
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """A run that nothing disturbed: its events, and how many commands each host got."""
+
+    events: tuple[tuple[str, str], ...]
+    commands: Mapping[str, int]
 
 
 class Zygote:
@@ -127,6 +136,9 @@ class Site:
         self.state = folder / "state"
         self.cache = folder / "cache"
         self.commands = 0
+        self.bring_up: DryRun | None = None
+        self.fresh_trees: dict[str, dict[str, tuple[str, str]]] = {}
+        """What trees.tree says of each host as it was before anykube."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -297,6 +309,12 @@ class Site:
         (self.folder / "lock.json").write_text(json.dumps(lock))
 
 
+def dry_run(site: Site) -> DryRun:
+    """Apply undisturbed."""
+    events = site.apply().check().events
+    return DryRun(events, {name: len(host.commands) for name, host in site.hosts.items()})
+
+
 @contextlib.contextmanager
 def opened(count: int) -> Iterator[Site]:
     """A site whose fresh hosts are kept as 'fresh'."""
@@ -305,6 +323,7 @@ def opened(count: int) -> Iterator[Site]:
         try:
             site.seed_lock()
             site.save("fresh")
+            site.fresh_trees = {name: tree(host) for name, host in site.hosts.items()}
             yield site
         finally:
             site.close()

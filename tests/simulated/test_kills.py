@@ -9,46 +9,38 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
-from tests.simulated.checks import Identity, finished, identity, tree
-from tests.simulated.kills import Case, byte_cases, cut_cases, kill_cases, sample
-from tests.simulated.site import Ended, Site
+from tests.simulated.checks import Identity, finished, identity
+from tests.simulated.kills import MOMENTS, Case, byte_cases, command_cases, cut_cases, kill_cases, sample
+from tests.simulated.site import DryRun, Ended, Site
 
 from anykube.errors import TransportError
 
-FAST = 4
+FAST = 3
 LONGEST_RELAY = 60
 
 
-def _dry_run(site: Site) -> Ended:
-    """A bring-up without interruption: its events, and its commands in the hosts."""
-    site.restore("fresh")
-    return site.apply().check()
-
-
-def _killed(site: Site, case: Case) -> Ended:
+def killed(site: Site, case: Case, command: str = "apply") -> Ended:
+    """Run a command that is killed at this point."""
     match case.point:
         case (str(event), str(step)):
-            return site.apply(kill_at=(event, step))
+            return site.run(command, kill_at=(event, step))
         case (int(number), float(seconds)):
-            return site.apply(kill_after=(number, seconds))
+            return site.run(command, kill_after=(number, seconds))
     raise AssertionError(case)
 
 
 def _survives_kill(site: Site, case: Case, *, orphans: bool) -> None:
     """orphans: whether what the killed run had begun on the hosts still runs when the next begins."""
     site.restore("fresh")
-    fresh = {name: tree(host) for name, host in site.hosts.items()}
-    ended = _killed(site, case)
+    ended = killed(site, case)
     assert ended.killed or (case.kind == "command" and ended.status == 0), f"{case}: {ended}"
     before = identity(site)
     if not orphans:
         site.quiet()
-    _ends_well(site, before, fresh, case, starts=not orphans)
+    _ends_well(site, before, case, starts=not orphans)
 
 
-def _ends_well(
-    site: Site, before: Identity, fresh: dict[str, dict[str, tuple[str, str]]], case: Case, *, starts: bool
-) -> None:
+def _ends_well(site: Site, before: Identity, case: Case, *, starts: bool) -> None:
     again = site.apply()
     assert again.status == 0, f"after {case}: {again.error}"
     site.quiet()
@@ -56,7 +48,7 @@ def _ends_well(
     plan = site.plan().check()
     assert plan.empty, f"after {case}: " + "\n".join(plan.plan)
     try:
-        finished(site, fresh, starts=starts)
+        finished(site, starts=starts)
     except AssertionError as error:
         raise AssertionError(f"after {case}: {error}") from error
 
@@ -64,7 +56,6 @@ def _ends_well(
 def _survives_cut(site: Site, case: Case) -> None:
     """A broken connection is tried again within the same run, unless it breaks each time."""
     site.restore("fresh")
-    fresh = {name: tree(host) for name, host in site.hosts.items()}
     name, number = case.point
     assert isinstance(name, str)
     assert isinstance(number, int)
@@ -85,10 +76,10 @@ def _survives_cut(site: Site, case: Case) -> None:
         assert f"{name} cannot be reached" in ended.error, f"{case}: {ended.error}"
     before = identity(site)
     site.quiet()
-    _ends_well(site, before, fresh, case, starts=True)
+    _ends_well(site, before, case, starts=True)
 
 
-def _all(cases: Sequence[Case], survives: Callable[[Case], None]) -> None:
+def all_survive(cases: Sequence[Case], survives: Callable[[Case], None]) -> None:
     """Try every case, and tell all that failed at once."""
     failed = []
     for case in cases:
@@ -99,21 +90,18 @@ def _all(cases: Sequence[Case], survives: Callable[[Case], None]) -> None:
     assert not failed, f"{len(failed)} of {len(cases)} points:\n" + "\n".join(failed)
 
 
-def test_killed_at_some_points_the_next_run_finishes(fresh: Site) -> None:
-    dry = _dry_run(fresh)
-    for case in sample(kill_cases(dry.events, fresh.commands), FAST):
+def test_killed_at_some_points_the_next_run_finishes(fresh: Site, dry: DryRun) -> None:
+    for case in sample(kill_cases(dry), FAST):
         _survives_kill(fresh, case, orphans=False)
 
 
-def test_connections_cut_at_some_points_are_made_again(fresh: Site) -> None:
-    _dry_run(fresh)
-    for case in sample([*cut_cases(fresh), *byte_cases(fresh)], 2):
+def test_connections_cut_at_some_points_are_made_again(fresh: Site, dry: DryRun) -> None:
+    for case in sample([*cut_cases(dry), *byte_cases(dry)], 2):
         _survives_cut(fresh, case)
 
 
 def test_a_run_that_is_killed_after_every_step_still_gets_there(fresh: Site) -> None:
     """The worst luck: no run gets further than one step. Each goes on where the last one was."""
-    trees = {name: tree(host) for name, host in fresh.hosts.items()}
     earlier = identity(fresh)
     for number in itertools.count(1):
         ended = fresh.apply(kill_at=("StepDone", "*"))
@@ -126,28 +114,25 @@ def test_a_run_that_is_killed_after_every_step_still_gets_there(fresh: Site) -> 
     ended.check()
     print(f"killed {number - 1} times")
     assert number > 5
-    finished(fresh, trees)
+    finished(fresh)
     assert fresh.plan().check().empty
 
 
 @pytest.mark.soak
-def test_killed_at_every_point_the_next_run_finishes(fresh: Site) -> None:
-    dry = _dry_run(fresh)
-    cases = kill_cases(dry.events, fresh.commands)
+def test_killed_at_every_point_the_next_run_finishes(fresh: Site, dry: DryRun) -> None:
+    cases = kill_cases(dry)
     print(f"{len(cases)} kill points")
-    _all(cases, lambda case: _survives_kill(fresh, case, orphans=False))
+    all_survive(cases, lambda case: _survives_kill(fresh, case, orphans=False))
 
 
 @pytest.mark.soak
-def test_what_a_killed_run_left_running_does_not_disturb_the_next(fresh: Site) -> None:
-    _dry_run(fresh)
-    cases = [case for case in kill_cases((), fresh.commands) if case.point[1]]
-    _all(cases, lambda case: _survives_kill(fresh, case, orphans=True))
+def test_what_a_killed_run_left_running_does_not_disturb_the_next(fresh: Site, dry: DryRun) -> None:
+    cases = command_cases(dry, MOMENTS[1:])
+    all_survive(cases, lambda case: _survives_kill(fresh, case, orphans=True))
 
 
 @pytest.mark.soak
-def test_connections_cut_at_every_point(fresh: Site) -> None:
-    _dry_run(fresh)
-    cases = [*cut_cases(fresh), *byte_cases(fresh)]
+def test_connections_cut_at_every_point(fresh: Site, dry: DryRun) -> None:
+    cases = [*cut_cases(dry), *byte_cases(dry)]
     print(f"{len(cases)} cuts")
-    _all(cases, lambda case: _survives_cut(fresh, case))
+    all_survive(cases, lambda case: _survives_cut(fresh, case))

@@ -93,7 +93,13 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """A host that should answer and does not."""
+    """A host that should answer and does not. `remedy` is '' if the reason says nothing about what helps."""
 
     name: str
     reason: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WrongHostKey(Unreachable):
+    """What answers does not hold the pinned key: another machine, or a new one. Nothing is sent to it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from anykube.errors import AnykubeError, CommandError
-from anykube.facts.host import HostFacts, Unreachable
+from anykube.errors import AnykubeError, CommandError, HostKeyError
+from anykube.facts.host import HostFacts, Unreachable, WrongHostKey
 from anykube.facts.probe import parse, script
 from anykube.transports.base import Transport
 
@@ -29,4 +29,5 @@ async def _probe(name: str, transport: Transport, argv: Sequence[str]) -> HostFa
             raise CommandError(name, "the probe", result.status, result.stderr)
         return parse(name, result.stdout)
     except AnykubeError as error:
-        return Unreachable(name, " ".join([error.brief, *error.evidence[:2]]))
+        kind = WrongHostKey if isinstance(error, HostKeyError) else Unreachable
+        return kind(name, " ".join([error.brief, *error.evidence[:2]]), error.remedy or "")
