@@ -39,6 +39,11 @@ def refuse_forbidden(cluster: Cluster, previous: Cluster | None) -> None:
             f"it cannot move to {cluster.spec.machines.provider.kind}.",
             remedy="restore the provider in the object, or give the new cluster another name",
         )
+    if previous.spec.security.encryption_at_rest and not cluster.spec.security.encryption_at_rest:
+        raise PlanError(
+            "security.encryptionAtRest cannot be turned off: the API server could not read its Secrets.",
+            remedy="set security.encryptionAtRest back to true",
+        )
     for path, consequence in FIXED.items():
         old, new = _field(previous, path), _field(cluster, path)
         if old != new:

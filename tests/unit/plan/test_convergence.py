@@ -14,7 +14,7 @@ from datetime import timedelta
 import pytest
 from tests.unit.plan.world import World
 
-from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, Unreachable, UnitFacts
+from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, UnitFacts, Unreachable
 from anykube.facts.machines import MachineState
 from anykube.plan.bootstrap import API_READY, UNREACHABLE_API_SECONDS
 from anykube.plan.effects import WaitFor
