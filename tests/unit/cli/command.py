@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from anykube.cli.main import run
 
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 ROWS, COLUMNS = 50, 200
 PROGRAM = Path(sys.prefix) / "bin" / "anykube"
 
@@ -92,9 +94,14 @@ class Terminal:
         os.write(self._fd, text.encode())
 
     def status(self) -> int:
-        """Wait for the end."""
+        """Wait for the end; one that does not come is made."""
         while self._read(20):
             pass
+        with contextlib.suppress(ProcessLookupError):
+            deadline = time.monotonic() + 5
+            while time.monotonic() < deadline and not os.waitid(os.P_PID, self._pid, ENDED):
+                time.sleep(0.02)
+            os.kill(self._pid, signal.SIGKILL)
         _, code = os.waitpid(self._pid, 0)
         os.close(self._fd)
         return os.waitstatus_to_exitcode(code)

@@ -79,6 +79,13 @@ def test_64_when_used_wrongly(line: str) -> None:
     assert "Traceback" not in answer.err
 
 
+def test_64_when_the_name_is_empty(metal: Path) -> None:
+    """An unset variable in `-c "$NAME"` must not mean the cluster.yaml that lies here."""
+    metal.rename("cluster.yaml")
+    for command in ("validate", "destroy", "apply"):
+        assert anykube(command, "-c", "").status == 64
+
+
 def test_64_also_from_the_program() -> None:
     assert program("apply", "--nosuch").status == 64
 
