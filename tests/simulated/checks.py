@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.simulated.site import NAME, Site
 from tests.simulated.trees import tree
 
-from anykube.content.etcd import MEMBERS
+from anykube.content.etcd import BORN, MEMBERS
 from anykube.content.paths import INPUTS, LEDGER, OWNER, STATE
 from anykube.execute.node import UNIT_DATA
 from anykube.pki.store import SecretStore
@@ -20,6 +20,7 @@ from anykube.testing import SimulatedHost
 AUTHORITIES = ("ca/cluster", "ca/etcd", "ca/front-proxy", "service-account", "encryption-config")
 OUR_OWN = tuple(f"{path.removeprefix('/')}" for path in (STATE,))
 MEMBERS_TEXT = 'ETCD_INITIAL_CLUSTER="node-1=https://192.0.2.1:2380"\nETCD_INITIAL_CLUSTER_STATE=new\n'
+BORN_TEXT = "ETCD_INITIAL_CLUSTER_STATE=existing\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,11 @@ def finished(site: Site, *, starts: bool = True) -> None:
         lineage, epoch = host.path(OWNER).read_text().split()
         assert (lineage, int(epoch) <= now.epoch) == (now.lineage, True)
         _accounted(host, site.fresh_trees[name])
+        _runs_with_what_is_there(host)
         if starts:
             _started_once(host)
     assert site.hosts["node-1"].path(MEMBERS).read_text() == MEMBERS_TEXT
+    assert site.hosts["node-1"].path(BORN).read_text() == BORN_TEXT
     assert not list(site.state.rglob("*.tmp")), "a temporary file was left in the state folder"
 
 
@@ -91,6 +94,17 @@ def _accounted(host: SimulatedHost, fresh: dict[str, tuple[str, str]]) -> None:
         else:
             line = f"{'directory' if content == 'folder' else 'file'} /{path}"
         assert not line or in_data or line in ledger, f"{line} is not in the ledger of {host.name}"
+
+
+def _runs_with_what_is_there(host: SimulatedHost) -> None:
+    """Every unit was started with the files as they are now."""
+    records = list(host.path(INPUTS).iterdir())
+    assert records
+    for record in records:
+        for line in record.read_text().splitlines():
+            sha256, path = line.split(maxsplit=1)
+            now = hashlib.sha256(host.path(path).read_bytes()).hexdigest()
+            assert sha256 == now, f"{record.name} on {host.name} runs with another {path}"
 
 
 def _started_once(host: SimulatedHost) -> None:

@@ -19,13 +19,13 @@ FAST = 3
 LONGEST_RELAY = 60
 
 
-def killed(site: Site, case: Case, command: str = "apply") -> Ended:
+def killed(site: Site, case: Case, command: str = "apply", text: str = "") -> Ended:
     """Run a command that is killed at this point."""
     match case.point:
         case (str(event), str(step)):
-            return site.run(command, kill_at=(event, step))
+            return site.run(command, kill_at=(event, step), text=text)
         case (int(number), float(seconds)):
-            return site.run(command, kill_after=(number, seconds))
+            return site.run(command, kill_after=(number, seconds), text=text)
     raise AssertionError(case)
 
 
@@ -98,6 +98,41 @@ def test_killed_at_some_points_the_next_run_finishes(fresh: Site, dry: DryRun) -
 def test_connections_cut_at_some_points_are_made_again(fresh: Site, dry: DryRun) -> None:
     for case in sample([*cut_cases(dry), *byte_cases(dry)], 2):
         _survives_cut(fresh, case)
+
+
+def _survives_kill_of_a_change(site: Site, case: Case) -> None:
+    """The object changes on a cluster that runs: afterwards every process has the new files."""
+    site.restore("up")
+    text = site.object_text(security={"audit": False})
+    before = identity(site)
+    ended = killed(site, case, text=text)
+    assert ended.killed or (case.kind == "command" and ended.status == 0), f"{case}: {ended}"
+    site.quiet()
+    again = site.apply(text=text)
+    assert again.status == 0, f"after {case}: {again.error}"
+    identity(site).continues(before)
+    assert site.plan(text=text).check().empty, f"after {case}"
+    head = site.hosts["node-1"]
+    assert not head.path("/etc/kubernetes/audit-policy.yaml").exists(), f"after {case}"
+    assert head.unit_history.count("start kube-apiserver.service") == 2, f"after {case}"
+    finished(site, starts=False)
+
+
+def _change(site: Site) -> list[Case]:
+    events = site.apply(text=site.object_text(security={"audit": False})).check().events
+    return kill_cases(DryRun(events, {name: len(host.commands) for name, host in site.hosts.items()}))
+
+
+def test_a_change_killed_at_some_points_is_finished_by_the_next_run(up: Site) -> None:
+    for case in sample(_change(up), 2):
+        _survives_kill_of_a_change(up, case)
+
+
+@pytest.mark.soak
+def test_a_change_killed_at_every_point_is_finished_by_the_next_run(up: Site) -> None:
+    cases = _change(up)
+    print(f"{len(cases)} kill points")
+    all_survive(cases, lambda case: _survives_kill_of_a_change(up, case))
 
 
 def test_a_run_that_is_killed_after_every_step_still_gets_there(fresh: Site) -> None:
