@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from anykube.plan.model import Plan as Plan
     from anykube.plan.render import lines as plan_lines
     from anykube.plan.status import Status as Status
+    from anykube.run import Report as Report
     from anykube.session import Folders as Folders
     from anykube.software import get_all as get_artifacts
     from anykube.software import listing as list_artifacts
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from anykube.state.planfile import SavedPlan as SavedPlan
     from anykube.state.planfile import load_plan as load_plan
     from anykube.state.planfile import save_plan as save_plan
-    from anykube.workflow import Report as Report
     from anykube.workflow import apply as apply
     from anykube.workflow import destroy as destroy
     from anykube.workflow import plan as make_plan
@@ -71,7 +71,7 @@ _HOMES = {
     "Folders": "anykube.session",
     "Node": "anykube.spec.nodes",
     "Plan": "anykube.plan.model",
-    "Report": "anykube.workflow",
+    "Report": "anykube.run",
     "SavedPlan": "anykube.state.planfile",
     "SpecError": "anykube.errors",
     "Status": "anykube.plan.status",

@@ -1,4 +1,4 @@
-"""The only loop: for each phase observe, plan, ask, execute, record.
+"""The calls: plan, apply, status, destroy. Everything the command line does to a cluster begins here.
 
 cluster = load_file(Path("cluster.yaml"))
 report = await apply(cluster, text=..., approve=lambda plan: True, emit=print)
@@ -6,53 +6,24 @@ report = await apply(cluster, text=..., approve=lambda plan: True, emit=print)
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from anykube.errors import AnykubeError, InterruptedRun, PartialError, StalePlanError
-from anykube.events import Event, Notice, PhaseDone, PhaseStarted, RunDone, RunStarted, Sink, nowhere
-from anykube.execute.engine import Engine, Outcome, StopFlag
-from anykube.execute.evidence import collect, loudest_error
-from anykube.execute.handlers import Performer
-from anykube.facts.cluster import Facts
-from anykube.observe.cluster import observe
-from anykube.observe.networks import check_addresses, routes
-from anykube.plan.assemble import plan as make_plan
-from anykube.plan.bootstrap import API_READY
-from anykube.plan.model import Phase, PhasePlan, Plan
+from anykube.events import Sink, nowhere
+from anykube.execute.engine import StopFlag
+from anykube.observe.networks import check_addresses
+from anykube.plan.model import Plan
 from anykube.plan.remove import plan_remove
-from anykube.plan.stale import difference
 from anykube.plan.status import Status
-from anykube.plan.status import status as make_status
+from anykube.run import Report, Run, look, observe_cluster, refuse_stale
 from anykube.session import Folders, Session
-from anykube.spec.load import load
 from anykube.spec.model import Cluster
-from anykube.state.journal import Journal, start_run
+from anykube.state.journal import start_run
 from anykube.state.lock import ClusterLock
 from anykube.state.record import new_record
 
-PHASES = (Phase.ARTIFACTS, Phase.PROVISION, Phase.BOOTSTRAP, Phase.ADDONS)
-EVIDENT_UNIT = "kubelet.service"
-"""What a node that fails is asked about; a unit that does not start brings its own journal."""
 Approve = Callable[[Plan], bool]
-
-
-@dataclass(slots=True)
-class Report:
-    """How a run ended. `seconds`: wall time of each phase that did something; `status`: as seen last."""
-
-    plan: Plan
-    approved: bool = True
-    done: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    status: Status | None = None
-
-    @property
-    def unchanged(self) -> bool:
-        """Whether there was nothing to do."""
-        return self.plan.empty
 
 
 def validate(cluster: Cluster, *, text: str = "", source: str = "", folders: Folders | None = None) -> None:
@@ -64,13 +35,13 @@ async def plan(cluster: Cluster, *, text: str = "", source: str = "", folders: F
     """What apply would do. Reads only; no lock."""
     async with Session(cluster, folders) as session:
         _check_addresses(session, text, source)
-        return (await _look(session))[0]
+        return (await look(session))[0]
 
 
 async def status(cluster: Cluster, *, folders: Folders | None = None) -> Status:
     """How the cluster is. Reads only."""
     async with Session(cluster, folders) as session:
-        return (await _look(session))[1]
+        return (await look(session))[1]
 
 
 async def apply(
@@ -93,13 +64,13 @@ async def apply(
         _check_addresses(session, text, source)
         async with ClusterLock(session.folder, f"apply {cluster.name}") as lock:
             session.record = session.records.load() or session.record
-            first, seen = await _look(session)
-            _refuse_stale(saved, first, first.phases)
+            first, seen = await look(session)
+            refuse_stale(saved, first, first.phases)
             if first.empty or not approve(first):
                 return Report(first, approved=first.empty, status=seen)
             _begin(session, text, source)
             with start_run(session.folder, datetime.now(UTC)) as journal:
-                run = _Run(session, journal, emit, stop or StopFlag())
+                run = Run(session, journal, emit, stop or StopFlag())
                 if lock.interrupted:
                     run.note(
                         f"the last run ended without finishing ({lock.interrupted}); going on from there"
@@ -118,7 +89,7 @@ async def destroy(
     """Remove all that anykube made for the cluster, the record last."""
     async with Session(cluster, folders) as session, ClusterLock(session.folder, f"destroy {cluster.name}"):
         session.record = session.records.load() or session.record
-        facts = await _observe(session)
+        facts = await observe_cluster(session)
         made = plan_remove(cluster.name, facts, session.record, session.blueprint)
         if not session.known and not facts.site.machines and not facts.site.parts:
             session.ports().forget()
@@ -127,128 +98,8 @@ async def destroy(
             return Report(made, approved=False)
         if session.known:
             session.record = session.records.next_epoch()
-        run = _Run(session, None, emit, stop or StopFlag())
+        run = Run(session, None, emit, stop or StopFlag())
         return await run.remove(made)
-
-
-class _Run:
-    """One run: its events, its journal, and what was done so far."""
-
-    def __init__(self, session: Session, journal: Journal | None, emit: Sink, stop: StopFlag) -> None:
-        self._session = session
-        self._journal = journal
-        self._listener = emit
-        self._stop = stop
-        self._started = time.monotonic()
-        self._lost: set[str] = set()
-        """Targets with a failed step: later phases leave them alone."""
-
-    async def apply(self, first: Plan, saved: Plan | None) -> Report:
-        """All phases. The first plan was shown; each phase is planned again on what is then true."""
-        report, current, outcomes, ahead = Report(first), first, list[Outcome](), 0
-        self._emit(RunStarted(first.cluster, self._journal.run if self._journal else "", "apply"))
-        for phase in PHASES:
-            made = current.phase(phase)
-            if not made.pending:
-                continue
-            _refuse_stale(saved, current, (made,))
-            outcomes.append(await self._phase(made, report))
-            if self._stop.stopping:
-                ahead = sum(len(later.pending) for later in current.phases[PHASES.index(phase) + 1 :])
-                break
-            if not _worth_going_on(phase, outcomes[-1]):
-                break
-            current, report.status = await _look(self._session)
-        self._finish(report, current, outcomes, "anykube apply", ahead)
-        return report
-
-    def note(self, text: str) -> None:
-        """Tell those who listen."""
-        self._emit(Notice(text))
-
-    async def remove(self, made: Plan) -> Report:
-        """The one phase of destroy."""
-        report = Report(made)
-        outcome = await self._phase(made.phase(Phase.REMOVE), report)
-        self._finish(report, made, [outcome], "anykube destroy", 0)
-        return report
-
-    async def _phase(self, made: PhasePlan, report: Report) -> Outcome:
-        started = time.monotonic()
-        self._emit(PhaseStarted(made.phase, len(made.pending)))
-        performer = Performer(self._session.ports(), self._emit)
-        outcome = await Engine(made.steps, performer, self._emit, self._stop, frozenset(self._lost)).run()
-        self._lost.update(step.target for step in made.steps if step.id in outcome.failed)
-        await self._keep_evidence(made, outcome)
-        report.done += len(outcome.done)
-        report.seconds[made.phase] = time.monotonic() - started
-        if outcome.complete:
-            self._emit(PhaseDone(made.phase, report.seconds[made.phase], len(outcome.done)))
-        return outcome
-
-    async def _keep_evidence(self, made: PhasePlan, outcome: Outcome) -> None:
-        """Ask the nodes of failed steps what went wrong there; it goes into the run's folder."""
-        steps = {step.id: step for step in made.steps}
-        for name, error in outcome.failed.items():
-            node = steps[name].target
-            if self._journal is None or node not in self._session.blueprint.machines:
-                continue
-            text = await self._evidence_of(node)
-            path = self._journal.evidence(node, f"{error}\n\n{text}")
-            loudest = loudest_error(text)
-            seen = [f"{EVIDENT_UNIT}, {loudest}"] if loudest else []
-            error.evidence = (*error.evidence, *seen, f"more in {path}")
-
-    async def _evidence_of(self, node: str) -> str:
-        try:
-            transport = self._session.transport(node)
-        except AnykubeError as error:  # such as a machine that failed before it had a host key
-            return str(error)
-        return await collect(transport, (EVIDENT_UNIT,))
-
-    def _finish(self, report: Report, current: Plan, outcomes: list[Outcome], again: str, ahead: int) -> None:
-        """Say how it ended, as an error unless all is done. `ahead` are steps of phases not reached."""
-        if self._journal is not None and self._journal.problem:
-            self.note(f"the journal of this run is not complete: {self._journal.problem}")
-        failures = {name: error for outcome in outcomes for name, error in outcome.failed.items()}
-        waiting = ahead + sum(len(outcome.not_begun) + len(outcome.blocked) for outcome in outcomes)
-        total = report.done + len(failures) + waiting
-        interrupted = self._stop.stopping and waiting > 0
-        name = "interrupted" if interrupted else "failed" if failures or current.obstacles else "done"
-        self._emit(RunDone(name, report.done, total, time.monotonic() - self._started))
-        if interrupted:
-            raise InterruptedRun(
-                f"Stopped. Nothing is half-written. {report.done} of {total} steps done.",
-                remedy=f"go on with: {again}",
-            )
-        if failures or current.obstacles:
-            raise _partial(report, failures, current, again)
-
-    def _emit(self, event: Event) -> None:
-        if self._journal is not None:
-            self._journal(event)
-        self._listener(event)
-
-
-def _worth_going_on(phase: Phase, outcome: Outcome) -> bool:
-    """A node that failed does not stop the others; without software or without an API nobody can go on."""
-    if phase is Phase.ARTIFACTS:
-        return outcome.complete
-    return API_READY not in outcome.failed and API_READY not in outcome.blocked
-
-
-async def _observe(session: Session) -> Facts:
-    blueprint = session.draw([route.network for route in routes()])
-    return await observe(session.cluster, session.ports(), blueprint)
-
-
-async def _look(session: Session) -> tuple[Plan, Status]:
-    """What is to be done, and how things are: both from one observation."""
-    facts = await _observe(session)
-    text = session.record.object
-    previous = load(text, f"record of {session.cluster.name}") if text else None
-    made = make_plan(session.cluster, facts, session.record, session.blueprint, previous)
-    return made, make_status(session.cluster, facts, session.blueprint, made)
 
 
 def _begin(session: Session, text: str, source: str) -> None:
@@ -271,28 +122,3 @@ def _check_addresses(session: Session, text: str, source: str) -> None:
     """A cluster that exists has its networks on this machine already; only a new one can conflict."""
     if not session.known:
         check_addresses(session.cluster, text, source)
-
-
-def _refuse_stale(saved: Plan | None, current: Plan, phases: Sequence[PhasePlan]) -> None:
-    if saved is None:
-        return
-    for phase in phases:
-        if found := difference(saved.phase(phase.phase), phase):
-            raise StalePlanError(
-                f"The world is not as it was when the plan of {current.cluster} was saved.",
-                evidence=[found],
-                remedy="look again: anykube plan --out FILE",
-            )
-
-
-def _partial(report: Report, failures: dict[str, AnykubeError], current: Plan, again: str) -> PartialError:
-    for obstacle in current.obstacles:
-        failures[obstacle.target] = AnykubeError(
-            f"{obstacle.target} {obstacle.brief}.", remedy=obstacle.remedy
-        )
-    noun = "step" if len(failures) == 1 else "steps"
-    return PartialError(
-        f"{len(failures)} {noun} failed, {report.done} are done.",
-        failures,
-        remedy=f"mend that, then: {again}",
-    )

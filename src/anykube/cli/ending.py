@@ -13,8 +13,8 @@ from anykube.cli.printing import message
 
 if TYPE_CHECKING:
     from anykube.cli.target import Target
+    from anykube.run import Report
     from anykube.spec.model import Cluster
-    from anykube.workflow import Report
 
 NAME = "anykube"
 

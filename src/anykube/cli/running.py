@@ -16,7 +16,7 @@ from anykube.errors import UsageError
 if TYPE_CHECKING:
     from anykube.execute.engine import StopFlag
     from anykube.plan.model import Plan
-    from anykube.workflow import Report
+    from anykube.run import Report
 
 TICK = 0.25
 

@@ -71,7 +71,7 @@ class Engine:
         stop: StopFlag,
         lost: frozenset[str] = frozenset(),
     ) -> None:
-        """`lost` are targets that failed in an earlier phase: their steps, and what needs them, are blocked."""
+        """`lost`: targets that failed in an earlier phase; their steps and what needs them are blocked."""
         self._steps = {step.id: step for step in steps if not step.skipped}
         self._waiting = {name: set(needs) for name, needs in pending_needs(steps).items()}
         self._perform = perform

@@ -15,7 +15,7 @@ from anykube.cli.progress import PlainLines
 from anykube.cli.target import target
 from anykube.plan.model import Plan
 from anykube.plan.status import NodeStatus, Status
-from anykube.workflow import Report
+from anykube.run import Report
 
 PHASE = [
     events.PhaseStarted("bootstrap", 3),
