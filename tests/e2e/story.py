@@ -162,7 +162,9 @@ class Story:
             elif counted:
                 counted += 1
             if counted >= event:
-                break
+                return process
+        # It had fewer events than that, and is done already.
+        assert process.wait() == 0, process.communicate()[1]
         return process
 
     def changes(self) -> list[Object]:
