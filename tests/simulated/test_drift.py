@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
+from tests.simulated.checks import finished
 from tests.simulated.site import Site, opened
 from tests.simulated.trees import tree
 
@@ -106,6 +109,21 @@ def test_it_is_named_and_repaired_and_nothing_else(up: Site, edit: Edit) -> None
     assert tuple(other.unit_history) == untouched
     for name, host in up.hosts.items():
         assert _differing(before[name], tree(host)) == ({EPOCH} if host is worker else set()), name
+
+
+def test_a_run_that_ends_between_a_file_and_its_restart_is_seen_by_the_next(up: Site) -> None:
+    worker = up.hosts["node-2"]
+    _append(CONFIG)(worker)
+    record = worker.path("/run/anykube/inputs/containerd.service")
+    edited = hashlib.sha256(worker.path(CONFIG).read_bytes()).hexdigest()
+    record.write_text(re.sub(rf"\w+  {CONFIG}", f"{edited}  {CONFIG}", record.read_text()))
+    worker.faults.fail_command = 3  # the probe, the file, the restart
+    assert "node-2/containerd" in up.apply().check(3).error
+    restart = f"node-2 restart unit containerd.service: runs with another {CONFIG}"
+    assert up.plan().check().changes == [restart]
+    up.apply().check()
+    assert up.plan().check().empty
+    finished(up, starts=False)
 
 
 def test_an_apply_that_has_nothing_to_do_asks_each_host_once(up: Site) -> None:
