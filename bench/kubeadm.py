@@ -155,7 +155,7 @@ class Kubeadm:
             {**version, "kind": "InitConfiguration", **init},
             {**version, "kind": "ClusterConfiguration", **whole},
             _without(_text(context, kubelet.CONFIG), OURS_ALONE),
-            _without(_text(context, kube_proxy.CONFIG), ("clientConnection", "hostnameOverride")),
+            _without(_text(context, kube_proxy.CONFIG), ("clientConnection",)),
         )
         return str(yaml.safe_dump_all(documents, sort_keys=False))
 

@@ -28,7 +28,8 @@ def component(context: NodeContext) -> Component:
     service = Service(
         name=SERVICE,
         description="Kubernetes network proxy",
-        command=(install_path(NAME), f"--config={CONFIG}"),
+        # The name as a flag, so that the configuration is the same on all nodes of a pool.
+        command=(install_path(NAME), f"--config={CONFIG}", f"--hostname-override={context.node.name}"),
         kind="exec",
         inputs=(CONFIG, *(file.path for file in credentials), CLUSTER_CA, install_path(NAME)),
         after=(SYSTEM_SERVICE,),
@@ -45,7 +46,6 @@ def _config(context: NodeContext) -> dict[str, Any]:
         "clientConnection": {"kubeconfig": kubeconfig.path_of(NAME)},
         "mode": "nftables",
         "clusterCIDR": context.cluster.spec.network.pods,
-        "hostnameOverride": context.node.name,
         "metricsBindAddress": "127.0.0.1:10249",
         "oomScoreAdj": 0 if context.system.constrained else OOM_PROXY,
     }
