@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 
 import pytest
 from tests.e2e.story import Story, eventually, lines, worker
@@ -81,6 +82,12 @@ def test_a_node_that_reboots_itself_comes_back_without_anykube(cluster: Story) -
     eventually(lambda: "" if cluster.kubectl("get", "--raw", "/readyz", check=False) == "ok" else "API", 90)
     cluster.must_be_settled()
     assert kept(cluster)
+
+
+def test_the_api_server_restarts_in_seconds_though_it_is_watched(cluster: Story) -> None:
+    started = time.monotonic()
+    cluster.on(cluster.node("cp"), "systemctl", "restart", "kube-apiserver")
+    assert time.monotonic() - started < 30, "clients that watch hold it up"
 
 
 def test_pods_run_again(cluster: Story) -> None:
