@@ -36,7 +36,8 @@ def main() -> int:
         if rows:
             _write({**kept, "ended": _now(), "load at end": load_average()}, rows)
             print(table(rows))
-    return 0
+    failed = [failure for contest in kept.get("bring-up", ()) for failure in contest["failures"]]
+    return 1 if failed else 0
 
 
 async def _measure(name: str, options: argparse.Namespace) -> tuple[list[Row], Any]:

@@ -52,6 +52,7 @@ class Contest:
     kubeadm: list[Run] = field(default_factory=list)
     kubeadm_fair: list[Run] = field(default_factory=list)
     whole: list[Run] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -60,6 +61,8 @@ class Contest:
 
     def rows(self) -> list[Row]:
         """What is reported of it."""
+        if not self.anykube:
+            return []
         rivals = {"kubeadm": self.kubeadm, "kubeadm, fair": self.kubeadm_fair}
         rows = [
             Row(
@@ -71,19 +74,10 @@ class Contest:
                 f"{spread(by_name(runs, line)).median:.1f} s",
             )
             for rival, runs in rivals.items()
-            if runs
             for line in MEASURES
         ]
-        if self.whole:
-            rows.append(
-                Row(
-                    f"{self.name}: from nothing to dns",
-                    spread(by_name(self.whole, "dns")),
-                    " s",
-                    WHOLE_SECONDS,
-                )
-            )
-        return rows
+        whole = spread(by_name(self.whole, "dns"))
+        return [*rows, Row(f"{self.name}: from nothing to dns", whole, " s", WHOLE_SECONDS)]
 
     def as_dict(self) -> dict[str, object]:
         """JSON form: every run."""
@@ -93,6 +87,7 @@ class Contest:
             "kubeadm": self.kubeadm,
             "kubeadm_fair": self.kubeadm_fair,
             "whole": self.whole,
+            "failures": self.failures,
         }
 
 
@@ -106,12 +101,19 @@ async def measure(workers: int, runs: int, lock: ArtifactLock, say: Say) -> Cont
         (contest.whole, "anykube from nothing", lambda: _anykube(workers, lock, fresh=False)),
     ]
     for number in range(runs):
-        turn = number % len(ways)
-        for results, name, bring_up in ways[turn:] + ways[:turn]:
-            load = load_average()
-            run = {**await bring_up(), "load": load}
-            results.append(run)
-            say(f"{contest.name} {number + 1}/{runs} {name}: {_shown(run)}")
+        turn, found = number % len(ways), dict[str, Run]()
+        try:
+            for _, name, bring_up in ways[turn:] + ways[:turn]:
+                load = load_average()
+                found[name] = {**await bring_up(), "load": load}
+                say(f"{contest.name} {number + 1}/{runs} {name}: {_shown(found[name])}")
+        except (RuntimeError, TimeoutError) as error:
+            # The round counts for nobody, the others do.
+            contest.failures.append(repr(error))
+            say(f"{contest.name} {number + 1}/{runs} failed: {error!r}")
+            continue
+        for results, name, _ in ways:
+            results.append(found[name])
     return contest
 
 
