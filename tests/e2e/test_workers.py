@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.e2e.story import MACHINES, Object, Story, eventually, lines, worker
+from tests.e2e.story import MACHINES, Object, Story, lines, worker
 
 from anykube.providers.lxc.cgroups import groups
 from anykube.providers.lxc.layout import Layout
@@ -68,28 +68,36 @@ def test_three_workers_then_one_again(cluster: Story) -> None:
     assert {node["metadata"]["name"] for node in cluster.objects("nodes")} == set(cluster.nodes)
     assert cluster.restarted_since(before) == set()
     cluster.must_be_settled()
-    pods = cluster.objects("pods", "-A")
-    eventually(lambda: "" if {pod["spec"]["nodeName"] for pod in pods} <= set(cluster.nodes) else "moved")
 
 
-def test_labels_and_taints_of_a_pool_change(cluster: Story) -> None:
+def test_labels_of_a_pool_change_on_its_nodes(cluster: Story) -> None:
     node = cluster.node("worker")
     before = cluster.starts()
-    cluster.write(worker(labels={"e2e.example.com/disk": "nvme", "team": "data"}, taints=[TAINT]))
+    cluster.write(worker(labels={"e2e.example.com/disk": "nvme", "team": "data"}))
     cluster.apply()
-    found = node_object(cluster, node)
-    assert found["metadata"]["labels"]["e2e.example.com/disk"] == "nvme"
-    assert found["metadata"]["labels"]["team"] == "data"
-    assert TAINT in found["spec"]["taints"]
+    labels = node_object(cluster, node)["metadata"]["labels"]
+    assert labels["e2e.example.com/disk"] == "nvme"
+    assert labels["team"] == "data"
     assert cluster.restarted_since(before) <= {f"{node} kubelet.service"}
     cluster.must_be_settled()
 
     cluster.write(worker())
     cluster.apply()
-    found = node_object(cluster, node)
-    assert {"team", "e2e.example.com/disk"} & set(found["metadata"]["labels"]) == set()
-    assert TAINT not in found["spec"].get("taints", [])
+    labels = node_object(cluster, node)["metadata"]["labels"]
+    assert {"team", "e2e.example.com/disk"} & set(labels) == set()
     cluster.must_be_settled()
+
+
+def test_a_new_pool_registers_with_its_taints(cluster: Story) -> None:
+    before = cluster.starts()
+    batch = {"name": "batch", "roles": ["worker"], "taints": [TAINT]}
+    cluster.write(worker(), batch)
+    cluster.apply()
+    assert TAINT in node_object(cluster, cluster.node("batch"))["spec"]["taints"]
+    assert cluster.restarted_since(before) == set()
+    cluster.write(worker())
+    cluster.apply()
+    assert cluster.ready_nodes() == {cluster.node("cp"), cluster.node("worker")}
 
 
 def test_more_memory_is_given_to_a_running_node(cluster: Story) -> None:
