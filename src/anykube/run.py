@@ -6,7 +6,7 @@ workflow.py begins it under the cluster's lock, after the plan was approved.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from anykube.errors import AnykubeError, InterruptedRun, PartialError, StalePlanError
@@ -19,7 +19,7 @@ from anykube.observe.cluster import observe
 from anykube.observe.networks import routes
 from anykube.plan.assemble import plan as make_plan
 from anykube.plan.bootstrap import API_READY
-from anykube.plan.model import Phase, PhasePlan, Plan
+from anykube.plan.model import Obstacle, Phase, PhasePlan, Plan
 from anykube.plan.stale import difference
 from anykube.plan.status import Status
 from anykube.plan.status import status as make_status
@@ -58,7 +58,8 @@ class Run:
         self._stop = stop
         self._started = time.monotonic()
         self._lost: set[str] = set()
-        """Targets with a failed step: later phases leave them alone."""
+        """Targets with a failed step, or in whose way something was: later phases leave them alone."""
+        self._obstacles: dict[str, Obstacle] = {}
 
     async def apply(self, first: Plan, saved: Plan | None) -> Report:
         """All phases. The first plan was shown; each phase is planned again on what is then true."""
@@ -66,6 +67,7 @@ class Run:
         self._emit(RunStarted(first.cluster, self._journal.run if self._journal else "", "apply"))
         for phase in PHASES:
             made = current.phase(phase)
+            self._leave_alone(made.obstacles)
             if not made.pending:
                 continue
             refuse_stale(saved, current, (made,))
@@ -89,6 +91,11 @@ class Run:
         outcome = await self._phase(made.phase(Phase.REMOVE), report)
         self._finish(report, made, [outcome], "anykube destroy", 0)
         return report
+
+    def _leave_alone(self, obstacles: Sequence[Obstacle]) -> None:
+        """A host that answers again in a later phase has missed this one: it is for the next run."""
+        self._obstacles.update((obstacle.target, obstacle) for obstacle in obstacles)
+        self._lost.update(self._obstacles)
 
     async def _phase(self, made: PhasePlan, report: Report) -> Outcome:
         started = time.monotonic()
@@ -125,21 +132,22 @@ class Run:
 
     def _finish(self, report: Report, current: Plan, outcomes: list[Outcome], again: str, ahead: int) -> None:
         """Say how it ended, as an error unless all is done. `ahead` are steps of phases not reached."""
+        self._leave_alone(current.obstacles)
         if self._journal is not None and self._journal.problem:
             self.note(f"the journal of this run is not complete: {self._journal.problem}")
         failures = {name: error for outcome in outcomes for name, error in outcome.failed.items()}
         waiting = ahead + sum(len(outcome.not_begun) + len(outcome.blocked) for outcome in outcomes)
         total = report.done + len(failures) + waiting
         interrupted = self._stop.stopping and waiting > 0
-        name = "interrupted" if interrupted else "failed" if failures or current.obstacles else "done"
+        name = "interrupted" if interrupted else "failed" if failures or self._obstacles else "done"
         self._emit(RunDone(name, report.done, total, time.monotonic() - self._started))
         if interrupted:
             raise InterruptedRun(
                 f"Stopped. Nothing is half-written. {report.done} of {total} steps done.",
                 remedy=f"go on with: {again}",
             )
-        if failures or current.obstacles:
-            raise _partial(report, failures, current, again)
+        if failures or self._obstacles:
+            raise _partial(report, failures, self._obstacles.values(), again)
 
     def _emit(self, event: Event) -> None:
         if self._journal is not None:
@@ -182,8 +190,10 @@ def _worth_going_on(phase: Phase, outcome: Outcome) -> bool:
     return API_READY not in outcome.failed and API_READY not in outcome.blocked
 
 
-def _partial(report: Report, failures: dict[str, AnykubeError], current: Plan, again: str) -> PartialError:
-    for obstacle in current.obstacles:
+def _partial(
+    report: Report, failures: dict[str, AnykubeError], obstacles: Iterable[Obstacle], again: str
+) -> PartialError:
+    for obstacle in obstacles:
         failures[obstacle.target] = AnykubeError(
             f"{obstacle.target} {obstacle.brief}.", remedy=obstacle.remedy
         )

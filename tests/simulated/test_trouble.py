@@ -62,6 +62,17 @@ def test_a_host_that_stalls(healed: Site) -> None:
     _ends_well(healed, identity(healed).epoch)
 
 
+@pytest.mark.parametrize("fault", ["cut_before", "cut_after"])
+def test_a_host_that_comes_back_too_late_is_left_for_the_next_run(healed: Site, fault: str) -> None:
+    """It missed its turn, so nobody waits for its kubelet; and the run does not claim that all is done."""
+    setattr(healed.hosts["node-2"].faults, fault, 1)
+    ended = healed.apply().check(3)
+    assert "node-2 cannot be reached: node-2: the SSH connection broke" in ended.error
+    assert not [step for _, step in ended.events if step.startswith("node-2/")]
+    assert ("StepDone", "cluster/dns") in ended.events
+    _ends_well(healed, identity(healed).epoch)
+
+
 def test_a_wrong_host_key_is_named_and_not_tried_again(up: Site) -> None:
     document = json.loads(up.text)
     hosts = document["spec"]["machines"]["provider"]["machines"]["hosts"]
