@@ -31,16 +31,7 @@ async def run(
     `on_line` gets each line of its standard error as it comes; the last ones are the evidence when the
     command fails. If we are cancelled or out of time (`seconds`), the command and its children are ended.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        cwd=cwd,
-        env=env,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=LINE_LIMIT,
-        start_new_session=True,
-    )
+    process = await _start(argv, cwd, env)
     tail: deque[str] = deque(maxlen=KEPT_LINES)
     try:
         async with asyncio.timeout(seconds):
@@ -51,10 +42,7 @@ async def run(
             f"{argv[0]} did not end within {seconds:.0f} s.", evidence=[" ".join(argv)[:500], *tail]
         ) from None
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        await _end(process)
     if status:
         raise ArtifactError(
             f"{Path(argv[0]).name} {argv[1] if len(argv) > 1 else ''} failed with status {status}.",
@@ -62,6 +50,36 @@ async def run(
             remedy=remedy,
         )
     return output.decode(errors="replace")
+
+
+async def _start(
+    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
+) -> asyncio.subprocess.Process:
+    """Start a command in a session of its own. A cancellation meanwhile ends all of it, not just its shell."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            cwd=cwd,
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LINE_LIMIT,
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _end(await starting)
+        raise
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
 async def _all(stream: asyncio.StreamReader | None) -> bytes:
