@@ -127,7 +127,7 @@ async def _anykube(workers: int, lock: ArtifactLock, *, fresh: bool) -> Run:
         else:
             known = asyncio.ensure_future(_address(made))
         used = made.processor_seconds()
-        used_here = _ended_children()
+        used_here = ended_children()
         started = time.time()
         process = await _begin(made)
         try:
@@ -140,7 +140,7 @@ async def _anykube(workers: int, lock: ArtifactLock, *, fresh: bool) -> Run:
                 await process.wait()
         if status:
             raise RuntimeError(f"anykube apply ended with {status}: {(made.folder / 'log').read_text()}")
-        cpu = made.processor_seconds() - used + _ended_children() - used_here
+        cpu = made.processor_seconds() - used + ended_children() - used_here
         await _must_be_right(made, lambda: _ours(made, known.result()))
         again = await _begin(made)
         await again.wait()
@@ -226,7 +226,7 @@ async def _must_be_right(made: Site, client: Callable[[], KubeClient | None]) ->
         raise RuntimeError(f"{made.cluster.name} came up wrong: {wrong}")
 
 
-def _ended_children() -> float:
+def ended_children() -> float:
     """Processor seconds of the commands that this process started and that ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from anykube.facts.artifacts import ArtifactLock
 from anykube.observe.cluster import observe
 from anykube.transports.ssh import SSHTransport
-from bench.bring_up import PROGRAM
+from bench.bring_up import PROGRAM, ended_children
 from bench.figures import Row, Say, load_average, spread
 from bench.lab import Site, opened, site
 
@@ -25,6 +25,7 @@ class NoOp:
 
     nodes: int
     seconds: tuple[float, ...]
+    cpu: tuple[float, ...]
     round_trips: tuple[int, ...]
     load: float
 
@@ -33,6 +34,7 @@ class NoOp:
         return {
             "nodes": self.nodes,
             "seconds": self.seconds,
+            "cpu": self.cpu,
             "round_trips": self.round_trips,
             "load": self.load,
         }
@@ -42,16 +44,17 @@ async def measure(size: int, runs: int, lock: ArtifactLock, say: Say) -> NoOp:
     """Bring a cluster up, then apply again and again."""
     async with site(f"bench-n{size}", size - 1, lock) as made:
         await _apply(made)
-        seconds = []
+        seconds, cpu = [], []
         for _ in range(runs):
-            started = time.monotonic()
+            started, used = time.monotonic(), ended_children()
             said = await _apply(made)
             seconds.append(time.monotonic() - started)
+            cpu.append(ended_children() - used)
             if "0 changes" not in said:
                 raise RuntimeError(f"an apply that should change nothing said: {said}")
         trips = await _round_trips(made)
         say(f"no-op, {size} nodes: {spread(seconds).median:.2f} s, round trips {trips}")
-        return NoOp(size, tuple(seconds), trips, load_average())
+        return NoOp(size, tuple(seconds), tuple(cpu), trips, load_average())
 
 
 def report(applies: list[NoOp]) -> list[Row]:
@@ -59,7 +62,10 @@ def report(applies: list[NoOp]) -> list[Row]:
     rows = []
     for apply in applies:
         limit = FIVE_NODES_SECONDS if apply.nodes == max(SIZES) else None
-        what, load = f"no-op apply, {apply.nodes} nodes", f"load {apply.load:.1f}"
+        what, load = (
+            f"no-op apply, {apply.nodes} nodes",
+            f"load {apply.load:.1f}, cpu {spread(apply.cpu).median:.2f} s",
+        )
         rows.append(Row(what, spread(apply.seconds), " s", limit, load))
         rows.append(Row(f"{what}: round trips a host", spread(apply.round_trips), "", ROUND_TRIPS))
     return rows
