@@ -55,7 +55,7 @@ async def run(
 async def _start(
     argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
 ) -> asyncio.subprocess.Process:
-    """Start a command in a session of its own. A cancellation meanwhile ends all of it, not just its shell."""
+    """Start a command in a session of its own. A cancellation meanwhile ends all of it."""
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *argv,
