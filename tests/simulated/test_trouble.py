@@ -141,8 +141,8 @@ def _newer_runs(site: Site, copy: Path) -> None:
     """Two runs from a copy of the state: newer than the one that sleeps, which began from the same."""
     zygote, site.zygote = site.zygote, Zygote(site.folder / "second.log")
     try:
+        # No quiet() between them: it would end the command of the one that sleeps.
         site.apply(state=copy, kill_at=("StepDone", "*"))
-        site.quiet()
         site.apply(state=copy).check()
     finally:
         site.zygote.close()
