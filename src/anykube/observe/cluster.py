@@ -51,9 +51,7 @@ def _running(site: SiteFacts, name: str) -> bool:
     return machine is not None and machine.state is MachineState.RUNNING
 
 
-async def _hosts(
-    ports: Ports, site: SiteFacts, blueprint: Blueprint
-) -> dict[str, HostFacts | Unreachable]:
+async def _hosts(ports: Ports, site: SiteFacts, blueprint: Blueprint) -> dict[str, HostFacts | Unreachable]:
     running = [name for name in blueprint.machines if _running(site, name)]
     if running and not ports.record.lineage and not ports.secrets.names() and blueprint.creates:
         # Machines of a cluster whose folder was lost: they can still be seen, and destroyed.
