@@ -32,7 +32,7 @@ ALSO_WITH_NAME = (
     *("init -y --subnet {}", "init -y --host {}", "init -y --provider machines --ssh-key {}"),
     *("completion {}", "artifacts {}", "status -o {}"),
 )
-CALM = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CALM = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def snapshot(folder: Path) -> dict[str, tuple[float, int]]:
