@@ -223,8 +223,12 @@ class Story:
 
     def starts(self) -> dict[str, str]:
         """When each unit of anykube became active ('0': never, that systemd knows of), for all nodes."""
+        return self.starts_of(*self.nodes)
+
+    def starts_of(self, *nodes: str) -> dict[str, str]:
+        """When each unit of these nodes became active."""
         found: dict[str, str] = {}
-        for node in self.nodes:
+        for node in nodes:
             shown = self.on(node, "systemctl", "show", "-p", "Id", "-p", ACTIVE_SINCE, *UNITS)
             for block in shown.split("\n\n"):
                 values = dict(line.split("=", 1) for line in block.strip().splitlines())

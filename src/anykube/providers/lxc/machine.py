@@ -106,8 +106,9 @@ async def start(layout: Layout, name: str) -> None:
         argv = ("lxc-start", "-P", str(layout.nodes), "-n", name, "-d")
         status, _, stderr = await attempt(*argv, keep=keep)
         if status != 0:
-            output = log.read_text(errors="replace") if log.exists() else stderr
-            raise failure(argv, status, output)
+            # Other lxc tools write to the log, too: it alone might not have the reason.
+            logged = log.read_text(errors="replace") if log.exists() else ""
+            raise failure(argv, status, f"{logged}\n{stderr}")
 
 
 async def delete(layout: Layout, name: str) -> None:
