@@ -19,6 +19,8 @@ from anykube.kube.client import KubeClient
 from anykube.kube.parse import node_facts, workload_facts
 
 OURS = f"{MANAGED_BY}={MANAGER},{ADDON}"
+LOOKS = 3
+"""Times an object is compared while others keep writing to it."""
 CREATED_KINDS = tuple(name for name, kind in KINDS.items() if kind.created)
 
 T = TypeVar("T")
@@ -61,15 +63,28 @@ async def _observe(
 
 async def _compare(client: KubeClient, found: Object | None, wanted: Mapping[str, Any]) -> ObjectFacts:
     # One whose labels were taken away by hand is not in the lists.
-    live = found or await client.get(reference(wanted))
-    if live is None:
-        return ObjectFacts(present=False)
-    try:
-        applied = await client.apply(wanted, dry_run=True)
-    except KubeError as error:
-        # A field that cannot be changed back (a selector, an address), or a namespace on its way out.
-        return ObjectFacts(present=True, differences=(f"refused: {'; '.join(error.evidence)}",))
-    return ObjectFacts(present=True, differences=differences(live, applied))
+    name = reference(wanted)
+    live = found or await client.get(name)
+    changed: tuple[str, ...] = ()
+    for _ in range(LOOKS):
+        if live is None:
+            return ObjectFacts(present=False)
+        try:
+            applied = await client.apply(wanted, dry_run=True)
+        except KubeError as error:
+            # A field that cannot be changed back (a selector, an address), or a namespace on its way out.
+            return ObjectFacts(present=True, differences=(f"refused: {'; '.join(error.evidence)}",))
+        changed = differences(live, applied)
+        again = await client.get(name) if changed else live
+        if not changed or (again is not None and _version(again) == _version(live)):
+            break
+        # Somebody wrote between our two looks (a kubelet, flannel): that is no difference to the object.
+        live = again
+    return ObjectFacts(present=True, differences=changed)
+
+
+def _version(thing: Object) -> str:
+    return str(thing["metadata"].get("resourceVersion", ""))
 
 
 def _workloads(live: Mapping[str, Object], names: Sequence[str]) -> dict[str, WorkloadFacts]:
