@@ -22,9 +22,9 @@ import yaml
 from anykube.facts.artifacts import ArtifactLock
 from anykube.kube.client import KubeClient
 from anykube.pki.store import SecretStore
-from anykube.plan.assemble import endpoint_address
 from anykube.ports import SUPER_ADMIN
 from anykube.secret import Secret
+from anykube.spec.endpoint import api_endpoint
 from anykube.state.clusters import SECRETS, folder
 from bench.figures import Row, Say, by_name, load_average, ratios, spread
 from bench.finish import unhealthy, watch
@@ -122,7 +122,7 @@ async def _anykube(workers: int, lock: ArtifactLock, *, fresh: bool) -> Run:
         if fresh:
             await make_machines(made)
             async with opened(made) as session:
-                address = endpoint_address(made.nodes, addresses(session))
+                address = api_endpoint(made.cluster, addresses(session), {}).servers[0][1]
             known = asyncio.ensure_future(asyncio.sleep(0, address))
         else:
             known = asyncio.ensure_future(_address(made))
@@ -155,7 +155,7 @@ async def _kubeadm(workers: int, lock: ArtifactLock, *, fair: bool) -> Run:
         async with opened(made) as session:
             rival = Kubeadm(made, session, fair=fair)
             await rival.prepare()
-            address = endpoint_address(made.nodes, addresses(session))
+            address = api_endpoint(made.cluster, addresses(session), {}).servers[0][1]
             used = made.processor_seconds()
             started = time.time()
             running = asyncio.ensure_future(rival.run())

@@ -103,7 +103,7 @@ class Kubeadm:
         )
 
     async def _addons(self, head: str) -> None:
-        found = objects(self._site.cluster, self._site.nodes, self._contexts[0].address)
+        found = objects(self._site.cluster, self._site.nodes, self._contexts[0].endpoint)
         items = [*found["flannel"], *found["dns"]]
         whole = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         apply = ("kubectl", f"--kubeconfig={ADMIN}", "apply", "--server-side", "--validate=false", "-f", "-")

@@ -13,18 +13,17 @@ from types import TracebackType
 from typing import ClassVar
 
 from anykube.artifacts.store import Store
-from anykube.content.context import API_PORT
 from anykube.errors import StateError, UsageError
 from anykube.facts.record import Record
 from anykube.kube.client import KubeClient
 from anykube.paths import cache_dir, state_dir
 from anykube.pki.store import SecretStore
-from anykube.plan.assemble import endpoint_address
 from anykube.plan.blueprint import Blueprint
 from anykube.ports import SUPER_ADMIN, Ports
 from anykube.providers.base import Provider
 from anykube.providers.registry import make_provider
 from anykube.secret import Secret
+from anykube.spec.endpoint import ApiEndpoint, api_endpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 from anykube.state.clusters import SECRETS, folder, forget
@@ -136,9 +135,14 @@ class Session:
             self._kube = self.doors.kube(self.server(), ca, certificate, key)
         return self._kube
 
+    def endpoint(self) -> ApiEndpoint:
+        """How the API is reached: as planned, else as recorded."""
+        choices = {**self.record.site, **self.blueprint.choices}
+        return api_endpoint(self.cluster, self.addresses(), choices)
+
     def server(self) -> str:
         """The URL of the API."""
-        return f"https://{endpoint_address(nodes(self.cluster), self.addresses())}:{API_PORT}"
+        return self.endpoint().urls[0]
 
     async def close(self) -> None:
         """Close all connections."""

@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from anykube.addons import dns, flannel, metrics, rbac
 from anykube.addons.build import owned
 from anykube.addons.references import Object
+from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node
 
 
-def objects(cluster: Cluster, nodes: Sequence[Node], endpoint: str) -> Mapping[str, tuple[Object, ...]]:
-    """The objects of each addon that is on. `endpoint` is the host of the API server.
+def objects(
+    cluster: Cluster, nodes: Sequence[Node], endpoint: ApiEndpoint
+) -> Mapping[str, tuple[Object, ...]]:
+    """The objects of each addon that is on. `endpoint`: how the API is reached.
 
     'nodes' holds labels of Node objects, which belong to their kubelets: they are never made or deleted
     by an apply, and do not carry our labels.

@@ -21,8 +21,8 @@ from anykube.addons.build import (
     thing,
 )
 from anykube.addons.references import Object
-from anykube.content.context import API_PORT
 from anykube.spec.catalog import image_reference, release
+from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster, Flannel
 
 NAMESPACE = "kube-flannel"
@@ -64,8 +64,8 @@ echo "iptables v1.8.0 (nf_tables)"
 """
 
 
-def flannel_objects(cluster: Cluster, flannel: Flannel, endpoint: str) -> tuple[Object, ...]:
-    """Everything flannel needs. `endpoint` is the host of the API server."""
+def flannel_objects(cluster: Cluster, flannel: Flannel, endpoint: ApiEndpoint) -> tuple[Object, ...]:
+    """Everything flannel needs. `endpoint`: how the API is reached."""
     config = {"cni-conf.json": _cni_config(), "net-conf.json": _network(cluster, flannel)}
     config["no-iptables"] = NO_IPTABLES
     return (
@@ -118,7 +118,7 @@ def _json(value: Object) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-def _daemon_set(cluster: Cluster, endpoint: str, digest: str) -> Object:
+def _daemon_set(cluster: Cluster, endpoint: ApiEndpoint, digest: str) -> Object:
     return {
         **thing("DaemonSet", NAME, NAMESPACE, SELECTOR),
         "spec": {
@@ -132,7 +132,7 @@ def _daemon_set(cluster: Cluster, endpoint: str, digest: str) -> Object:
     }
 
 
-def _pod(cluster: Cluster, endpoint: str) -> Object:
+def _pod(cluster: Cluster, endpoint: ApiEndpoint) -> Object:
     return {
         "serviceAccountName": NAME,
         "priorityClassName": "system-node-critical",
@@ -160,7 +160,7 @@ def _host_folder(name: str, path: str) -> Object:
     return {"name": name, "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
 
 
-def _container(cluster: Cluster, endpoint: str) -> Object:
+def _container(cluster: Cluster, endpoint: ApiEndpoint) -> Object:
     version = release(cluster.spec.kubernetes.version).flannel
     return {
         "name": NAME,
@@ -171,8 +171,8 @@ def _container(cluster: Cluster, endpoint: str) -> Object:
         "env": [
             {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             # The API server itself, not its Service: the pod network must come up without kube-proxy.
-            environment("KUBERNETES_SERVICE_HOST", endpoint),
-            environment("KUBERNETES_SERVICE_PORT", str(API_PORT)),
+            environment("KUBERNETES_SERVICE_HOST", endpoint.host),
+            environment("KUBERNETES_SERVICE_PORT", str(endpoint.port)),
             environment("PATH", f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin"),
         ],
         "lifecycle": {"postStart": {"exec": {"command": ["/bin/busybox", "sh", "-c", PUBLISH]}}},

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
 from anykube.content.model import CertificateRequest, SecretRequest
+from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node
 
@@ -19,7 +20,7 @@ ADMIN_GROUP = "anykube:cluster-admins"
 
 
 def certificate_requests(
-    cluster: Cluster, nodes: Sequence[Node], addresses: Mapping[str, str], endpoint: str
+    cluster: Cluster, nodes: Sequence[Node], addresses: Mapping[str, str], endpoint: ApiEndpoint
 ) -> tuple[CertificateRequest, ...]:
     """Authorities first, then the certificates of each node, then those of users."""
     requests = [*_authorities(cluster)]
@@ -62,7 +63,9 @@ def _etcd(node: Node, address: str) -> Iterator[CertificateRequest]:
         )
 
 
-def _control_plane(cluster: Cluster, node: Node, address: str, endpoint: str) -> Iterator[CertificateRequest]:
+def _control_plane(
+    cluster: Cluster, node: Node, address: str, endpoint: ApiEndpoint
+) -> Iterator[CertificateRequest]:
     yield _apiserver(cluster, node, address, endpoint)
     for use, authority, common_name in (
         ("apiserver-etcd", "ca/etcd", "kube-apiserver-etcd-client"),
@@ -75,12 +78,14 @@ def _control_plane(cluster: Cluster, node: Node, address: str, endpoint: str) ->
         yield CertificateRequest(f"nodes/{node.name}/{use}", authority, common_name, client=True)
 
 
-def _apiserver(cluster: Cluster, node: Node, address: str, endpoint: str) -> CertificateRequest:
+def _apiserver(cluster: Cluster, node: Node, address: str, endpoint: ApiEndpoint) -> CertificateRequest:
     network = cluster.spec.network
     service = str(ip_network(network.services)[1])
     names = ["localhost", node.name, "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
     names.append(f"kubernetes.default.svc.{network.domain}")
-    endpoint_names, endpoint_addresses = ((), (endpoint,)) if _is_address(endpoint) else ((endpoint,), ())
+    shared = (endpoint.host,) if endpoint.shared else ()
+    endpoint_names = tuple(host for host in shared if not _is_address(host))
+    endpoint_addresses = tuple(host for host in shared if _is_address(host))
     return CertificateRequest(
         f"nodes/{node.name}/apiserver",
         "ca/cluster",

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from anykube.facts.host import SystemFacts
+from anykube.spec.endpoint import API_PORT, LOOPBACK, ApiEndpoint, url
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node
 
-API_PORT = 6443
+__all__ = ["API_PORT", "NodeContext"]
 
 
 @dataclass(frozen=True, slots=True)
 class NodeContext:
     """Everything that the files of a node depend on.
 
-    etcd_members: (node name, address) of all members.  endpoint: host of the API server that clients use.
+    etcd_members: (node name, address) of all members.  endpoint: how the API is reached.
     birth: whether the etcd cluster is being born with this static member list (`new`), else `existing`.
     """
 
@@ -25,13 +26,17 @@ class NodeContext:
     address: str
     system: SystemFacts
     etcd_members: tuple[tuple[str, str], ...]
-    endpoint: str
+    endpoint: ApiEndpoint
     birth: bool = True
 
     @property
     def server(self) -> str:
-        """The URL of the API."""
-        return f"https://{self.endpoint}:{API_PORT}"
+        """The URL of the API for components of this node.
+
+        On a control plane it is the node's own server: a component must not be newer than the server it talks
+        to, and in an upgrade only the own server is known to be new enough (as kubeadm's local mode).
+        """
+        return url(LOOPBACK, API_PORT) if self.node.control_plane else self.endpoint.url
 
     @property
     def dns_address(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anykube.content.authorities import CLUSTER_CA
-from anykube.content.context import API_PORT, NodeContext
+from anykube.content.context import NodeContext
 from anykube.content.files import certificate_and_key, yaml_config
 from anykube.content.model import File
 from anykube.content.paths import KUBERNETES, PKI
@@ -12,15 +12,6 @@ from anykube.content.paths import KUBERNETES, PKI
 def path_of(user: str) -> str:
     """Where the kubeconfig of a component is."""
     return f"{KUBERNETES}/{user}.conf"
-
-
-def server(context: NodeContext) -> str:
-    """The API server for components of this node.
-
-    On a control plane it is the node's own: a component must not be newer than the server it talks to, and
-    in an upgrade only the own server is known to be new enough.
-    """
-    return f"https://127.0.0.1:{API_PORT}" if context.node.control_plane else context.server
 
 
 def files(context: NodeContext, user: str) -> tuple[File, File, File]:
@@ -32,7 +23,7 @@ def files(context: NodeContext, user: str) -> tuple[File, File, File]:
         "clusters": [
             {
                 "name": context.cluster.name,
-                "cluster": {"server": server(context), "certificate-authority": CLUSTER_CA},
+                "cluster": {"server": context.server, "certificate-authority": CLUSTER_CA},
             }
         ],
         "users": [

@@ -21,7 +21,8 @@ from anykube.content import (
 from anykube.content.context import NodeContext
 from anykube.content.model import Component
 from anykube.facts.host import SystemFacts
-from anykube.spec.model import Cluster, Role
+from anykube.spec.endpoint import API_PORT, ApiEndpoint
+from anykube.spec.model import Cluster, EndpointKind, Role
 from anykube.spec.nodes import Node
 
 
@@ -104,6 +105,6 @@ def _everything() -> tuple[Component, ...]:
         address="192.0.2.1",
         system=system_facts,
         etcd_members=(("any", "192.0.2.1"),),
-        endpoint="192.0.2.1",
+        endpoint=ApiEndpoint(EndpointKind.SINGLE, "192.0.2.1", API_PORT, (("any", "192.0.2.1"),)),
     )
     return components(context)

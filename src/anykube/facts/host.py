@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from anykube.facts.etcd import View
+
 CAP_SYS_RESOURCE = 24
 
 
@@ -82,13 +84,21 @@ class LedgerFacts:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """Everything that one probe of one host answered."""
+    """Everything that one probe of one host answered.
+
+    etcd: what its running etcd says, None if none answers.  etcd_data: whether a member's data is there.
+    etcd_born: whether a member ever served there (content/etcd.py, BORN).  tools: programs on its path.
+    """
 
     name: str
     system: SystemFacts
     files: Mapping[str, FileFacts] = field(default_factory=dict)
     units: Mapping[str, UnitFacts] = field(default_factory=dict)
     ledger: LedgerFacts = LedgerFacts()
+    etcd: View | None = None
+    etcd_data: bool = False
+    etcd_born: bool = False
+    tools: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from anykube.facts.kubernetes import KubernetesFacts
 from anykube.facts.machines import MachineState, SiteFacts
 from anykube.observe.hosts import probe_hosts
 from anykube.observe.kubernetes import observe_kubernetes
-from anykube.plan.assemble import addresses, endpoint_address
+from anykube.plan.assemble import endpoint
 from anykube.plan.blueprint import Blueprint
 from anykube.ports import SUPER_ADMIN, Ports
 from anykube.spec.model import Cluster
@@ -67,6 +67,6 @@ async def _kubernetes(
     heads = [node.name for node in wanted if node.control_plane]
     if SUPER_ADMIN not in ports.secrets.names() or not any(_running(site, name) for name in heads):
         return KubernetesFacts()
-    endpoint = endpoint_address(wanted, addresses(blueprint))
-    things = [thing for group in objects(cluster, wanted, endpoint).values() for thing in group]
+    api = endpoint(cluster, blueprint)
+    things = [thing for group in objects(cluster, wanted, api).values() for thing in group]
     return await observe_kubernetes(ports.kube(), things, workloads(cluster))

@@ -11,6 +11,7 @@ from anykube.addons.references import reference
 from anykube.facts.kubernetes import KubernetesFacts
 from anykube.plan.effects import ApplyObjects, DeleteObjects, WaitFor
 from anykube.plan.model import CLUSTER, Change, Phase, Step
+from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node
 
@@ -24,7 +25,7 @@ NODE_LABELS = "nodes"
 def plan_addons(
     cluster: Cluster,
     nodes: Sequence[Node],
-    endpoint: str,
+    endpoint: ApiEndpoint,
     facts: KubernetesFacts,
     blocked: frozenset[str] = frozenset(),
 ) -> tuple[Step, ...]:

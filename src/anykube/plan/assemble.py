@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from anykube.content.certificates import certificate_requests, secret_requests
 from anykube.content.context import NodeContext
@@ -23,8 +23,9 @@ from anykube.plan.model import Phase, PhasePlan, Plan
 from anykube.plan.order import checked
 from anykube.plan.provision import plan_provision
 from anykube.plan.rules import notes, obstacles, refuse_forbidden
+from anykube.spec.endpoint import ApiEndpoint, api_endpoint
 from anykube.spec.model import Cluster
-from anykube.spec.nodes import Node, nodes
+from anykube.spec.nodes import nodes
 
 
 def plan(
@@ -52,9 +53,8 @@ def plan(
         return Plan(cluster.name, (artifacts, provision, bootstrap, unseen))
     kubernetes = KubernetesFacts() if ahead and not facts.kubernetes.ready else facts.kubernetes
     wanted = nodes(cluster)
-    endpoint = endpoint_address(wanted, addresses(blueprint))
     blocked = frozenset(obstacle.target for obstacle in bootstrap.obstacles)
-    steps = checked(plan_addons(cluster, wanted, endpoint, kubernetes, blocked))
+    steps = checked(plan_addons(cluster, wanted, endpoint(cluster, blueprint), kubernetes, blocked))
     addons = PhasePlan(Phase.ADDONS, steps, provisional=ahead)
     return Plan(cluster.name, (artifacts, provision, bootstrap, addons))
 
@@ -90,9 +90,9 @@ def addresses(blueprint: Blueprint) -> Mapping[str, str]:
     return {name: machine.address for name, machine in blueprint.machines.items()}
 
 
-def endpoint_address(wanted: Sequence[Node], known: Mapping[str, str]) -> str:
-    """Host of the API: the address of the one control plane."""
-    return next(known[node.name] for node in wanted if node.control_plane)
+def endpoint(cluster: Cluster, blueprint: Blueprint) -> ApiEndpoint:
+    """How the API is reached once the machines are as the blueprint says."""
+    return api_endpoint(cluster, addresses(blueprint), blueprint.choices)
 
 
 def contexts(
@@ -101,9 +101,9 @@ def contexts(
     """What content is made from, for every node that can be known."""
     wanted, known = nodes(cluster), addresses(blueprint)
     members = tuple((node.name, known[node.name]) for node in wanted if node.etcd)
-    endpoint = endpoint_address(wanted, known)
+    api = endpoint(cluster, blueprint)
     return tuple(
-        NodeContext(cluster, node, known[node.name], host.system, members, endpoint)
+        NodeContext(cluster, node, known[node.name], host.system, members, api)
         for node in wanted
         if isinstance(host := hosts[node.name], HostFacts)
     )
@@ -122,7 +122,7 @@ def _bootstrap(
     wanted, known = nodes(cluster), addresses(blueprint)
     blocked = obstacles(wanted, hosts, record, facts)
     names = {obstacle.target for obstacle in blocked}
-    requests = certificate_requests(cluster, wanted, known, endpoint_address(wanted, known))
+    requests = certificate_requests(cluster, wanted, known, endpoint(cluster, blueprint))
     certificates = plan_certificates(facts, secret_requests(cluster), requests)
     unknown = names | _asleep(facts)
     usable = {name: Unreachable(name, "unknown") if name in unknown else host for name, host in hosts.items()}

@@ -99,11 +99,75 @@ class RemovePaths:
 
 @dataclass(frozen=True, slots=True)
 class SetUnit:
-    """Bring a systemd unit to a state: 'started' (and enabled), 'restarted' or 'absent'."""
+    """Bring a systemd unit to a state: 'started' (and enabled), 'restarted', 'reloaded', 'stopped' or
+    'absent'."""
 
     node: str
     unit: str
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddMember:
+    """Add the etcd member of a node as a learner, through any of the other nodes. One that is there stays."""
+
+    node: str
+    peer_url: str
+    through: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteMember:
+    """Make a learner a voter as soon as it has the leader's data, at most after `seconds`."""
+
+    node: str
+    peer_url: str
+    through: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMember:
+    """Remove the etcd member of a node; it hands over leadership first. One that is gone is fine.
+
+    `member_id` is what the plan saw. Refused if too few healthy voters would be left.
+    """
+
+    node: str
+    member_id: int
+    through: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveMember:
+    """Tell etcd the new peer URL of a member whose node has another address now."""
+
+    node: str
+    member_id: int
+    peer_url: str
+    through: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetAsideEtcd:
+    """Stop etcd on a node and move the data of a member that is none any more aside. Nothing is deleted."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainNode:
+    """Cordon a node and evict its pods, within their PodDisruptionBudgets, at most for `seconds`."""
+
+    node: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class UncordonNode:
+    """Let pods be placed on a node again."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +217,13 @@ Effect = (
     | PutFiles
     | RemovePaths
     | SetUnit
+    | AddMember
+    | PromoteMember
+    | RemoveMember
+    | MoveMember
+    | SetAsideEtcd
+    | DrainNode
+    | UncordonNode
     | WaitFor
     | ApplyObjects
     | DeleteObjects

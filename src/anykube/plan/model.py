@@ -16,16 +16,21 @@ CLUSTER = "cluster"
 class Phase(StrEnum):
     """The horizon of a plan: facts are observed again after each."""
 
+    REPLACE = "replace"
+    """Nodes that are to be made anew leave, before the other phases see them as missing."""
     ARTIFACTS = "artifacts"
     PROVISION = "provision"
     BOOTSTRAP = "bootstrap"
     ADDONS = "addons"
+    RETIRE = "retire"
+    """Nodes that are not in the object any more leave, after their successors serve."""
     REMOVE = "remove"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the plan. action: create, update, delete, start, restart, apply, wait."""
+    """One line of the plan. action: create, update, delete, start, restart, reload, apply,
+    drain, join, promote, leave, move, wait."""
 
     action: str
     kind: str

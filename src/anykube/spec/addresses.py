@@ -17,8 +17,8 @@ POD_BITS = 24
 SERVICE_PREFIXES = (12, 24)
 NODE_PREFIXES = (16, 28)
 POD_LARGEST = 8
-RESERVED_NODE_ADDRESSES = 3
-"""Network address, gateway, broadcast address."""
+RESERVED_NODE_ADDRESSES = 4
+"""Network address, gateway, virtual address of the API, broadcast address."""
 
 SHARED = IPv4Network("100.64.0.0/10")
 """Between a provider and its customers (RFC 6598): used for pods by many."""

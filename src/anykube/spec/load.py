@@ -16,7 +16,16 @@ from pydantic import BaseModel, ValidationError
 
 from anykube.errors import SpecError
 from anykube.spec.explain import at, explain, quoting
-from anykube.spec.model import Artifacts, Cluster, ClusterNetwork, Kubernetes, MachineSet, Metadata, Runtime
+from anykube.spec.model import (
+    Artifacts,
+    Cluster,
+    ClusterNetwork,
+    Endpoint,
+    Kubernetes,
+    MachineSet,
+    Metadata,
+    Runtime,
+)
 from anykube.spec.problem import Finding, Path, Problem, dotted, escaped
 from anykube.spec.tree import Place, Scalar, Sequence, Table, Tree, plain, read_tree
 from anykube.spec.validate import Parts, findings
@@ -129,6 +138,7 @@ def _sound_parts(data: Any) -> Parts:
         name=metadata.name if metadata else None,
         kubernetes=_part(Kubernetes, spec.get("kubernetes")),
         machines=_part(MachineSet, spec.get("machines")),
+        endpoint=_part(Endpoint, spec.get("endpoint", {})),
         network=_part(ClusterNetwork, spec.get("network", {})),
         runtime=_part(Runtime, spec.get("runtime", {})),
         artifacts=_part(Artifacts, spec.get("artifacts", {})),

@@ -41,6 +41,7 @@ class Role(StrEnum):
     CONTROL_PLANE = "control-plane"
     ETCD = "etcd"
     WORKER = "worker"
+    LOAD_BALANCER = "load-balancer"
 
 
 class Metadata(Model):
@@ -142,10 +143,26 @@ class MachineSet(Model):
     """Groups of machines that are alike."""
 
 
-class Endpoint(Model):
-    """How the API server is reached. `single`: the address of the one control plane."""
+class EndpointKind(StrEnum):
+    """How nodes and users reach the API servers."""
 
-    kind: Literal["single"] = "single"
+    SINGLE = "single"
+    NODE_LOCAL = "node-local"
+    VIRTUAL_IP = "virtual-ip"
+    EXTERNAL = "external"
+
+
+class Endpoint(Model):
+    """How the API is reached. Without a kind, one control plane is `single`, several are `node-local`."""
+
+    kind: EndpointKind | None = None
+    """`single`: the address of the one control plane. `node-local`: a load balancer on the loopback address
+    of every node. `virtual-ip`: an address that moves between the machines with the role load-balancer, or
+    between the control planes when there are none. `external`: a load balancer of yours."""
+    address: Annotated[Address, Field(examples=["192.168.1.10"])] | None = None
+    """The virtual address (with lxc chosen when absent), or the address or DNS name of your load balancer."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Its port; 6443 when absent, and 8443 for a virtual address on the control planes."""
 
 
 class Flannel(Model):

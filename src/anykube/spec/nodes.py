@@ -31,8 +31,13 @@ class Node:
         return Role.ETCD in self.roles
 
     @property
+    def load_balancer(self) -> bool:
+        """Whether this machine may carry the virtual address of the API."""
+        return Role.LOAD_BALANCER in self.roles
+
+    @property
     def kubelet(self) -> bool:
-        """Whether pods run here: every machine that is not etcd alone."""
+        """Whether pods run here: every machine that does more than etcd and load balancing."""
         return self.control_plane or Role.WORKER in self.roles
 
 

@@ -26,6 +26,7 @@ Codes never change their meaning:
     SPEC-028  label or taint that Kubernetes refuses
     SPEC-029  listed hosts and pools do not fit
     SPEC-030  host address or host key
+    SPEC-031  the endpoint does not fit the machines
     NET-010   not a network, or host bits are set
     NET-011   IPv6 is not there yet
     NET-012   a range that cannot be used (loopback, multicast, public, ...)

@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from anykube.errors import SpecError
-from anykube.spec import hosts, labels, networks
+from anykube.spec import hosts, labels, networks, topology
 from anykube.spec.catalog import VERSIONS
 from anykube.spec.model import (
     Artifacts,
     Cluster,
     ClusterNetwork,
+    Endpoint,
     Kubernetes,
     Machines,
     MachineSet,
     Model,
     Pool,
-    Role,
     Runtime,
 )
 from anykube.spec.problem import Finding, Path, dotted, nearest
@@ -41,6 +41,7 @@ class Parts:
     name: str | None
     kubernetes: Kubernetes | None
     machines: MachineSet | None
+    endpoint: Endpoint | None
     network: ClusterNetwork | None
     runtime: Runtime | None
     artifacts: Artifacts | None
@@ -49,7 +50,15 @@ class Parts:
     def of(cls, cluster: Cluster) -> Parts:
         """All parts of a whole object."""
         spec = cluster.spec
-        return cls(cluster.name, spec.kubernetes, spec.machines, spec.network, spec.runtime, spec.artifacts)
+        return cls(
+            cluster.name,
+            spec.kubernetes,
+            spec.machines,
+            spec.endpoint,
+            spec.network,
+            spec.runtime,
+            spec.artifacts,
+        )
 
 
 def validate(cluster: Cluster) -> None:
@@ -63,7 +72,7 @@ def findings(parts: Parts) -> Iterator[Finding]:
     if parts.kubernetes:
         yield from _version(parts.kubernetes)
     if parts.machines:
-        yield from _machines(parts.machines)
+        yield from _machines(parts.machines, parts.endpoint)
         yield from _node_names(parts.name, parts.machines)
     if parts.network:
         yield from _one_of(("spec", "network", "cni"), parts.network.cni)
@@ -97,7 +106,7 @@ def _one_of(path: Path, part: Model) -> Iterator[Finding]:
     yield Finding(path, "SPEC-020", f"{dotted(path)}: needs {named}, {has}", hint, key=True)
 
 
-def _machines(machines: MachineSet) -> Iterator[Finding]:
+def _machines(machines: MachineSet, endpoint: Endpoint | None) -> Iterator[Finding]:
     unclear = [*_one_of(PROVIDER, machines.provider), *_pool_names(machines.pools)]
     yield from unclear
     for index, pool in enumerate(machines.pools):
@@ -106,10 +115,10 @@ def _machines(machines: MachineSet) -> Iterator[Finding]:
     if machines.provider.machines:
         yield from hosts.check(HOSTS, machines.provider.machines)
     if not unclear:
-        yield from _numbers(machines)
+        yield from _numbers(machines, endpoint)
 
 
-def _numbers(machines: MachineSet) -> Iterator[Finding]:
+def _numbers(machines: MachineSet, endpoint: Endpoint | None) -> Iterator[Finding]:
     """How many machines do what; only asked when it is clear which machines there are."""
     existing = machines.provider.machines
     strangers = list(_strangers(existing, machines.pools)) if existing else []
@@ -117,7 +126,7 @@ def _numbers(machines: MachineSet) -> Iterator[Finding]:
     if existing and not strangers:
         yield from _contradictions(existing, machines.pools)
     if not strangers:
-        yield from _control_plane(machines)
+        yield from topology.check(machines, endpoint, counts(machines))
 
 
 def _pool_names(pools: tuple[Pool, ...]) -> Iterator[Finding]:
@@ -133,12 +142,6 @@ def _roles(path: Path, pool: Pool) -> Iterator[Finding]:
     for role, times in Counter(pool.roles).items():
         if times > 1:
             yield Finding(path, "SPEC-021", f"{dotted(path)}: '{role}' is there {times} times")
-    if Role.CONTROL_PLANE in pool.roles and Role.ETCD not in pool.roles:
-        message = f"{dotted(path)}: a control plane without etcd on the same machine is not supported yet"
-        yield Finding(path, "SPEC-024", message, f"write roles: [{', '.join([*pool.roles, 'etcd'])}]")
-    if Role.ETCD in pool.roles and Role.CONTROL_PLANE not in pool.roles:
-        message = f"{dotted(path)}: etcd on machines without a control plane is not supported yet"
-        yield Finding(path, "SPEC-024", message, "give the role etcd to the control-plane pool")
 
 
 def counts(machines: MachineSet) -> dict[str, int]:
@@ -169,24 +172,6 @@ def _contradictions(existing: Machines, pools: tuple[Pool, ...]) -> Iterator[Fin
             message = f"pool '{pool.name}' says {pool.count}, but {words}"
             hint = "leave count out: the listed hosts say it"
             yield Finding((*POOLS, index, "count"), "SPEC-029", message, hint)
-
-
-def _control_plane(machines: MachineSet) -> Iterator[Finding]:
-    """For now one control plane, and somewhere to run pods."""
-    sizes = counts(machines)
-    planes = sum(sizes[pool.name] for pool in machines.pools if Role.CONTROL_PLANE in pool.roles)
-    if planes == 0:
-        message = "machines.pools: no machine has the role control-plane"
-        hint = "one pool needs roles: [control-plane, etcd]"
-        yield Finding(POOLS, "SPEC-023", message, hint, key=True)
-    elif planes > 1:
-        index = next(i for i, pool in enumerate(machines.pools) if Role.CONTROL_PLANE in pool.roles)
-        message = f"machines.pools: {planes} control planes; several are not supported yet"
-        yield Finding((*POOLS, index, "count"), "SPEC-023", message, "use one for now")
-    if not any(sizes[pool.name] for pool in machines.pools if Role.WORKER in pool.roles):
-        message = "machines.pools: no machine accepts ordinary pods"
-        hint = "add a pool with roles: [worker], or the role worker to the control plane"
-        yield Finding(POOLS, "SPEC-025", message, hint, key=True)
 
 
 def _node_names(cluster: str | None, machines: MachineSet) -> Iterator[Finding]:

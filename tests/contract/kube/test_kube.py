@@ -17,7 +17,8 @@ from anykube.facts.kubernetes import KubernetesFacts, ObjectFacts
 from anykube.kube import client as client_module
 from anykube.kube.client import KubeClient
 from anykube.observe.kubernetes import observe_kubernetes
-from anykube.spec.model import Cluster
+from anykube.spec.endpoint import ApiEndpoint
+from anykube.spec.model import Cluster, EndpointKind
 from anykube.spec.nodes import nodes
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-ENDPOINT = "10.81.0.11"
+ENDPOINT = ApiEndpoint(EndpointKind.EXTERNAL, "10.81.0.11", 6443, ())
 COREDNS = "Deployment/kube-system/coredns"
 
 

@@ -16,10 +16,11 @@ from anykube.addons.build import ADDON, CONFIG_DIGEST, MANAGED_BY
 from anykube.addons.catalog import objects, workloads
 from anykube.addons.references import KINDS, Object, parse, reference
 from anykube.spec.catalog import VERSIONS, image_reference, release
-from anykube.spec.model import Cluster
+from anykube.spec.endpoint import ApiEndpoint
+from anykube.spec.model import Cluster, EndpointKind
 from anykube.spec.nodes import nodes
 
-ENDPOINT = "10.81.0.11"
+ENDPOINT = ApiEndpoint(EndpointKind.EXTERNAL, "10.81.0.11", 6443, ())
 
 
 def make(
@@ -180,7 +181,7 @@ def test_flannel_reaches_the_api_without_kube_proxy_and_publishes_last() -> None
     pod = by_reference(make())[flannel.WORKLOAD]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     environment = {item["name"]: item.get("value") for item in container["env"]}
-    assert environment["KUBERNETES_SERVICE_HOST"] == ENDPOINT
+    assert environment["KUBERNETES_SERVICE_HOST"] == ENDPOINT.host
     assert environment["KUBERNETES_SERVICE_PORT"] == "6443"
     assert pod["hostNetwork"] is True
     assert pod["tolerations"] == [{"operator": "Exists"}]

@@ -11,6 +11,7 @@ import pytest
 
 from anykube.content.context import NodeContext
 from anykube.facts.host import SystemFacts
+from anykube.spec.endpoint import api_endpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 
@@ -68,7 +69,7 @@ def make_context(
         address=addresses[name],
         system=system,
         etcd_members=tuple((node.name, addresses[node.name]) for node in everyone if node.etcd),
-        endpoint=next(addresses[node.name] for node in everyone if node.control_plane),
+        endpoint=api_endpoint(cluster, addresses, {}),
         birth=birth,
     )
 

@@ -8,10 +8,11 @@ import pytest
 
 from anykube.content.certificates import certificate_requests, secret_requests
 from anykube.content.model import CertificateRequest, SecretRequest
-from anykube.spec.model import Cluster
+from anykube.spec.endpoint import ApiEndpoint
+from anykube.spec.model import Cluster, EndpointKind
 from anykube.spec.nodes import nodes
 
-ENDPOINT = "api.example.org"
+ENDPOINT = ApiEndpoint(EndpointKind.EXTERNAL, "api.example.org", 6443, ())
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +73,7 @@ def test_the_api_server_is_known_by_all_its_names(requests: dict[str, Certificat
         "kubernetes.default",
         "kubernetes.default.svc",
         "kubernetes.default.svc.corp.local",
-        ENDPOINT,
+        ENDPOINT.host,
     }
     assert set(request.addresses) == {"127.0.0.1", "::1", "10.96.0.1", "10.0.0.1"}
     assert (request.server, request.client) == (True, False)

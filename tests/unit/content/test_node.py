@@ -123,7 +123,8 @@ def check_secrets_are_requested(context: NodeContext) -> None:
     everyone = nodes(context.cluster)
     addresses = {node.name: "10.0.0.1" for node in everyone}
     certificates = {
-        request.secret for request in certificate_requests(context.cluster, everyone, addresses, "10.0.0.1")
+        request.secret
+        for request in certificate_requests(context.cluster, everyone, addresses, context.endpoint)
     }
     others = {request.secret for request in secret_requests(context.cluster)}
     for part in components(context):

@@ -14,7 +14,7 @@ from anykube.spec.nodes import Node
 CANDIDATES = tuple(IPv4Network(f"10.{second}.{third}.0/24") for second in (81, 82, 83) for third in range(64))
 INTERFACE_NAME_LIMIT = 15
 """The kernel's IFNAMSIZ without its terminating zero."""
-FIRST_CONTROL_PLANE, FIRST_WORKER, FIRST_ETCD = 11, 21, 201
+FIRST_CONTROL_PLANE, FIRST_WORKER, FIRST_ETCD, FIRST_BALANCER = 11, 21, 201, 221
 """Where each role's addresses begin, so that an address tells its role in small clusters."""
 
 
@@ -94,6 +94,11 @@ def assign(nodes: Sequence[Node], subnet: IPv4Network, recorded: Mapping[str, st
     return addresses
 
 
+def virtual_address(subnet: IPv4Network) -> IPv4Address:
+    """The last address: for the API, when the object asks for a virtual address and names none."""
+    return subnet[-2]
+
+
 def gateway(subnet: IPv4Network) -> IPv4Address:
     """This machine's own address on the bridge."""
     return subnet[1]
@@ -102,11 +107,13 @@ def gateway(subnet: IPv4Network) -> IPv4Address:
 def _first(node: Node) -> int:
     if node.control_plane:
         return FIRST_CONTROL_PLANE
-    return FIRST_WORKER if node.kubelet else FIRST_ETCD
+    if node.kubelet:
+        return FIRST_WORKER
+    return FIRST_ETCD if node.etcd else FIRST_BALANCER
 
 
 def _hosts(subnet: IPv4Network, first: int) -> Iterator[str]:
-    last = subnet.num_addresses - 2
+    last = subnet.num_addresses - 3  # without broadcast and the virtual address of the API
     for index in (*range(first, last + 1), *range(2, min(first, last + 1))):
         yield str(subnet[index])
 

@@ -26,6 +26,7 @@ from anykube.providers.base import Report
 from anykube.providers.lxc import addressing, host, machine, network, recipe, rootfs, software
 from anykube.providers.lxc.commands import require_root_and_tools
 from anykube.providers.lxc.layout import CHANGED, Layout
+from anykube.spec.endpoint import VIRTUAL_IP
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node
 from anykube.transports.base import Endpoint
@@ -68,7 +69,7 @@ class LxcProvider:
             machines={
                 node.name: MachineBlueprint(addresses[node.name], machine_settings(node)) for node in nodes
             },
-            choices={"subnet": str(subnet)},
+            choices={"subnet": str(subnet), VIRTUAL_IP: str(addressing.virtual_address(subnet))},
             parts={
                 ROOTFS: recipe.settings(self._host.suite),
                 SOFTWARE: software.settings(lock),
