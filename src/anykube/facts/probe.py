@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from anykube.errors import AnswerError
+from anykube.facts import etcd_answers
+from anykube.facts.etcd import View
 from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, SystemFacts, UnitFacts
 from anykube.facts.probe_script import DISKS, STAMP_SHELL, TEXT
 
@@ -23,7 +25,7 @@ PATH = re.compile(r"/[^\x00-\x1f\x7f\\\ufffd]{0,4095}(?<!\s)")
 UNIT = re.compile(r"[A-Za-z0-9:_.@-]{1,200}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WORD = re.compile(r"[A-Za-z0-9._:+~-]{1,255}")
-_SECTIONS = ("@system", "@files", "@units", "@inputs", "@ledger", "@end")
+_SECTIONS = ("@system", "@files", "@units", "@inputs", "@ledger", "@etcd", "@end")
 
 
 def script(paths: Sequence[str], units: Sequence[str]) -> list[str]:
@@ -47,6 +49,9 @@ def parse(name: str, text: str) -> HostFacts:
             files=_files(sections["@files"]),
             units=_units(sections["@units"], sections["@inputs"]),
             ledger=_ledger(sections["@ledger"]),
+            etcd=_etcd(sections["@etcd"]),
+            etcd_data="data" in sections["@etcd"],
+            etcd_born="born" in sections["@etcd"],
         )
     except _NotUnderstood as error:
         raise _refusal(name, str(error)) from None
@@ -228,6 +233,13 @@ def _unit(block: Mapping[str, str], inputs: Mapping[str, str]) -> UnitFacts:
         needs_reload=block.get("NeedDaemonReload") == "yes",
         inputs=inputs,
     )
+
+
+def _etcd(lines: Sequence[str]) -> View | None:
+    try:
+        return etcd_answers.view([line for line in lines if line not in ("data", "born")])
+    except ValueError as error:
+        raise _NotUnderstood(str(error)) from None
 
 
 def _inputs(lines: Iterable[str]) -> Mapping[str, Mapping[str, str]]:

@@ -10,7 +10,14 @@ OWNER = "/var/lib/anykube/owner"
 STAMPS = "/var/lib/anykube/stamps"
 STAMP_THRESHOLD = 1024 * 1024
 INPUTS = "/run/anykube/inputs"
-"""The same as in content/paths.py, which this room must not import; a test keeps them equal."""
+BORN = "/var/lib/anykube/etcd/born.env"
+ETCD_DATA = "/var/lib/etcd/member/wal"
+ETCD_PKI = "/etc/etcd/pki"
+ETCD_CLIENT = (
+    "/usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 --dial-timeout=1s --command-timeout=2s "
+    f"--cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/server.crt --key={ETCD_PKI}/server.key --write-out=json"
+)
+"""The same as in content/paths.py and content/etcd.py, which this room must not import (a test compares)."""
 
 DISKS = ("/", "/var/lib/etcd", "/var/lib/containerd", "/var/lib/kubelet")
 
@@ -127,6 +134,14 @@ in_ledger() {
     first_line owner "$OWNER"
     [ ! -r "$LEDGER" ] || while IFS= read -r line; do say noted "$line"; done <"$LEDGER"
 }
+in_etcd() {
+    [ ! -d "$ETCD_DATA" ] || echo data
+    [ ! -e "$BORN" ] || echo born
+    [ -x "${ETCD_CLIENT%% *}" ] && systemctl -q is-active etcd.service >/dev/null 2>&1 || return 0
+    timeout 5 $ETCD_CLIENT member list --consistency=s 2>/dev/null &
+    timeout 5 $ETCD_CLIENT endpoint status 2>/dev/null &
+    wait
+}
 newline='
 '
 """
@@ -138,12 +153,14 @@ echo '@files'; in_files "$1"
 echo '@units'; in_units "$2"
 echo '@inputs'; in_inputs
 echo '@ledger'; in_ledger
+echo '@etcd'; in_etcd
 echo '@end'
 """
 )
 _HEAD = (
     f"LEDGER={LEDGER} OWNER={OWNER} STAMPS={STAMPS} THRESHOLD={STAMP_THRESHOLD} INPUTS={INPUTS}\n"
     f"DISKS='{' '.join(DISKS)}'\n"
+    f"BORN={BORN} ETCD_DATA={ETCD_DATA} ETCD_CLIENT='{ETCD_CLIENT}'\n"
 )
 TEXT = _HEAD + _BODY
 """Arguments: paths and units to ask for, each joined by line feeds."""

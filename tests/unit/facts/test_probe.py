@@ -14,15 +14,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anykube.content import etcd as etcd_content
 from anykube.content import paths
 from anykube.errors import AnswerError
 from anykube.facts import probe_script
 from anykube.facts.host import HostFacts
 from anykube.facts.probe import parse, script
 
+MEMBER_LIST = (
+    '{"header":{"cluster_id":11809551454533201460,"member_id":17371728233233438452,"raft_term":2},"members":'
+    '[{"ID":17371728233233438452,"name":"a","peerURLs":["https://10.0.0.1:2380"],'
+    '"clientURLs":["https://10.0.0.1:2379"]},'
+    '{"ID":6772007059240909321,"peerURLs":["https://10.0.0.2:2380"],"isLearner":true}]}'
+)
+STATUS = (
+    '[{"Endpoint":"https://127.0.0.1:2379","Status":{"header":{"cluster_id":11809551454533201460,'
+    '"member_id":17371728233233438452,"revision":1,"raft_term":2},"version":"3.7.3","dbSize":20480,'
+    '"leader":17371728233233438452,"raftIndex":5,"raftTerm":2,"raftAppliedIndex":4,'
+    '"errors":["memberID:1 alarm:NOSPACE"]}}]'
+)
+"""As etcdctl 3.7.3 printed them, after a learner was added that has not started."""
+
+
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]
 
-ANSWER = """@anykube-probe
+ANSWER = (
+    """@anykube-probe
 @system
 os debian
 os-version "12"
@@ -73,8 +90,16 @@ owner 3f6c2d 12
 noted directory /etc/kubernetes
 noted file /etc/kubernetes/pki/apiserver.key
 noted unit etcd.service
+@etcd
+data
+born
+@LIST@
+@STATUS@
 @end
 """.format(a="a" * 64, b="b" * 64)
+    .replace("@LIST@", MEMBER_LIST)
+    .replace("@STATUS@", STATUS)
+)
 
 
 def test_an_answer_is_read() -> None:
@@ -117,7 +142,7 @@ def test_noise_before_the_answer_is_dropped() -> None:
 
 
 def test_what_is_unknown_is_said_to_be() -> None:
-    empty = "@anykube-probe\n@system\n@files\n@units\nasked etcd.service\n@inputs\n@ledger\n@end\n"
+    empty = "@anykube-probe\n@system\n@files\n@units\nasked etcd.service\n@inputs\n@ledger\n@etcd\n@end\n"
     facts = parse("node-1", empty)
     assert (facts.system.os, facts.system.kernel, facts.system.cpus) == ("unknown", "unknown", 0)
     assert facts.units["etcd.service"].load == "unknown"
@@ -212,6 +237,10 @@ def test_units_that_could_be_confused_are_not_asked_for(unit: str) -> None:
 def test_paths_are_the_same_as_in_content() -> None:
     for name in ("OWNER", "LEDGER", "STAMPS", "STAMP_THRESHOLD", "INPUTS"):
         assert getattr(probe_script, name) == getattr(paths, name)
+    assert probe_script.BORN == etcd_content.BORN
+    assert probe_script.ETCD_PKI == etcd_content.PKI
+    assert probe_script.ETCD_DATA.startswith(f"{paths.ETCD}/")
+    assert probe_script.ETCD_CLIENT.split()[0] == paths.install_path("etcdctl")
 
 
 class Host:
@@ -322,3 +351,28 @@ def test_a_state_folder_that_cannot_be_written_does_no_harm(host: Host, tmp_path
     large = _large(tmp_path)
     (tmp_path / "state/stamps").write_text("a file in the way")
     assert host.ask([large]).files[str(large)].sha256 == _sha256(large)
+
+
+def test_a_running_member_is_seen_through_its_own_eyes() -> None:
+    facts = parse("node-1", ANSWER)
+    assert facts.etcd is not None
+    assert (facts.etcd_data, facts.etcd_born) == (True, True)
+    assert facts.etcd.healthy
+    assert (facts.etcd.index, facts.etcd.applied, facts.etcd.version) == (5, 4, "3.7.3")
+    assert facts.etcd.errors == ("memberID:1 alarm:NOSPACE",)
+    learner, voter = facts.etcd.members
+    assert (voter.name, voter.started, voter.learner) == ("a", True, False)
+    assert (learner.peer_urls, learner.started, learner.learner) == (("https://10.0.0.2:2380",), False, True)
+
+
+@pytest.mark.parametrize("missing", [MEMBER_LIST, STATUS])
+def test_a_member_that_answers_in_part_only_is_taken_as_silent(missing: str) -> None:
+    assert parse("node-1", ANSWER.replace(missing + "\n", "")).etcd is None
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["[]", "{}", '[{"Status":{}}]', "Error: context deadline exceeded", "[1"]
+)
+def test_other_answers_of_etcdctl_are_refused(nonsense: str) -> None:
+    with pytest.raises(AnswerError):
+        parse("node-1", ANSWER.replace(STATUS, nonsense))
