@@ -115,7 +115,7 @@ class Pool(Model):
 
     name: Annotated[Name, Field(examples=["worker"])]
     roles: Annotated[tuple[Role, ...], Field(min_length=1, max_length=8, examples=[["worker"]])]
-    """What each of them does: any of control-plane, etcd, worker."""
+    """What each of them does: any of control-plane, etcd, worker, load-balancer."""
     count: int = Field(default=1, ge=0, le=1000)
     """How many; with the provider `machines` the listed hosts say it."""
     cpus: float | None = Field(default=None, gt=0, le=1024)

@@ -11,13 +11,14 @@ from ipaddress import AddressValueError, IPv4Address
 
 from anykube.spec import addresses
 from anykube.spec.addresses import NamedNetwork
-from anykube.spec.model import Cluster, ClusterNetwork, Machines, MachineSet
+from anykube.spec.model import Cluster, ClusterNetwork, Endpoint, Machines, MachineSet
 from anykube.spec.problem import Finding, Path
 
 PODS: Path = ("spec", "network", "pods")
 SERVICES: Path = ("spec", "network", "services")
 SUBNET: Path = ("spec", "machines", "provider", "lxc", "subnet")
 HOSTS: Path = ("spec", "machines", "provider", "machines", "hosts")
+ENDPOINT_ADDRESS: Path = ("spec", "endpoint", "address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,10 @@ def named_networks(cluster: Cluster, subnet: str | None) -> list[NamedNetwork]:
     return _sound(fields)
 
 
-def check(network: ClusterNetwork | None, machines: MachineSet | None, nodes: int) -> Iterator[Finding]:
-    """Each network by itself, then against the others and against the listed hosts."""
+def check(
+    network: ClusterNetwork | None, machines: MachineSet | None, endpoint: Endpoint | None, nodes: int
+) -> Iterator[Finding]:
+    """Each network by itself, then against the others, the listed hosts and the address of the API."""
     fields = _fields(network, machines)
     for field in fields:
         yield from addresses.form(field.path, field.name, field.text)
@@ -49,6 +52,9 @@ def check(network: ClusterNetwork | None, machines: MachineSet | None, nodes: in
         yield from _size(part, nodes)
     if machines and machines.provider.machines:
         yield from _hosts_outside(machines.provider.machines, named)
+    if endpoint and endpoint.address:
+        inner = [part for part in named if part.path != SUBNET]
+        yield from _outside(ENDPOINT_ADDRESS, "endpoint.address: ", endpoint.address, inner)
 
 
 def _fields(network: ClusterNetwork | None, machines: MachineSet | None) -> list[Field]:
@@ -85,11 +91,17 @@ def _size(named: NamedNetwork, nodes: int) -> Iterator[Finding]:
 
 def _hosts_outside(existing: Machines, named: Sequence[NamedNetwork]) -> Iterator[Finding]:
     for index, host in enumerate(existing.hosts):
-        try:
-            address = IPv4Address(host.address)
-        except AddressValueError:
-            continue
-        around = next((part for part in named if address in part.network), None)
-        if around:
-            message = f"host '{host.name}': its address {address} is inside {around.name} {around.network}"
-            yield Finding((*HOSTS, index, "address"), "NET-014", message, "choose another network")
+        owner = f"host '{host.name}': its address "
+        yield from _outside((*HOSTS, index, "address"), owner, host.address, named)
+
+
+def _outside(path: Path, owner: str, text: str, named: Sequence[NamedNetwork]) -> Iterator[Finding]:
+    """An address that must be reachable from everywhere is no pod's and no Service's."""
+    try:
+        address = IPv4Address(text)
+    except AddressValueError:
+        return
+    around = next((part for part in named if address in part.network), None)
+    if around:
+        message = f"{owner}{address} is inside {around.name} {around.network}"
+        yield Finding(path, "NET-014", message, "choose another network")

@@ -81,7 +81,7 @@ def findings(parts: Parts) -> Iterator[Finding]:
     if parts.artifacts:
         yield from _artifacts(parts.artifacts)
     total = sum(counts(parts.machines).values()) if parts.machines else 1
-    yield from networks.check(parts.network, parts.machines, total)
+    yield from networks.check(parts.network, parts.machines, parts.endpoint, total)
 
 
 def _version(kubernetes: Kubernetes) -> Iterator[Finding]:

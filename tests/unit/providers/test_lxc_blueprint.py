@@ -68,7 +68,7 @@ def test_parts_in_order_and_sizes(tmp_path: Path) -> None:
     assert list(drawn.parts) == ["rootfs", "software", "network"]
     assert drawn.parts["software"] == {"lock": "pending"}
     assert drawn.parts["network"] == {"bridge": "ak-demo", "subnet": "10.81.0.0/24"}
-    assert drawn.choices == {"subnet": "10.81.0.0/24"}
+    assert drawn.choices == {"subnet": "10.81.0.0/24", "virtual-ip": "10.81.0.254"}
     assert drawn.machines["demo-cp-1"].settings == {"cpus": "0.5", "memory": "16777216"}
     assert drawn.machines["demo-worker-1"].settings == {}
     assert drawn.creates
@@ -93,7 +93,7 @@ def test_the_subnet_avoids_routes_pods_services_and_other_clusters(tmp_path: Pat
     note = {"cluster": "other", "settings": {"subnet": "10.82.0.0/24"}}
     write_text(site / "network.json", json.dumps(note))
     drawn = make_provider(cluster, tmp_path).blueprint(nodes(cluster), RECORD, None, ["10.82.1.0/25"])
-    assert drawn.choices == {"subnet": "10.82.2.0/24"}
+    assert drawn.choices == {"subnet": "10.82.2.0/24", "virtual-ip": "10.82.2.254"}
 
 
 def test_a_changed_artifact_is_another_software_layer(tmp_path: Path) -> None:

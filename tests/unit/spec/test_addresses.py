@@ -21,7 +21,8 @@ def test_pods_have_a_part_for_each_node_and_for_spare_ones(nodes: int) -> None:
 def test_nodes_have_addresses(nodes: int) -> None:
     for prefix in range(16, 29):
         network = IPv4Network((int(IPv4Network("10.0.0.0/8")[0]), prefix))
-        free = network.num_addresses - 3
+        # Without the network itself, the gateway, the virtual address of the API and broadcast.
+        free = network.num_addresses - 4
         assert (list(subnet_size((), network, nodes)) == []) == (free >= nodes + spare_nodes(nodes))
 
 

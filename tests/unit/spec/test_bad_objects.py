@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from anykube.errors import SpecError
+from anykube.spec.endpoint import endpoint_kind
 from anykube.spec.load import load, parse
 from anykube.spec.validate import validate
 
@@ -55,13 +56,49 @@ def test_problems_are_told_at_their_place(gone: str, come: str, expected: list[s
 
 
 def test_the_table_is_read() -> None:
-    assert len(_cases()) > 90
+    assert len(_cases()) > 110
     assert all(gone and expected for gone, _, expected in _cases())
 
 
 def test_the_good_object_is_good() -> None:
     cluster = load(GOOD, "c")
     assert (cluster.name, cluster.spec.kubernetes.version) == ("demo", "1.36.3")
+
+
+@pytest.mark.parametrize(
+    ("pools", "endpoint", "kind"),
+    [
+        ("{name: node, roles: [control-plane, etcd, worker]}", "{}", "single"),
+        (
+            "{name: cp, roles: [control-plane, etcd]}, {name: w, roles: [worker]}",
+            "{kind: node-local}",
+            "node-local",
+        ),
+        ("{name: cp, roles: [control-plane, etcd, worker], count: 2}", "{}", "node-local"),
+        ("{name: cp, roles: [control-plane, etcd, worker], count: 7}", "{kind: virtual-ip}", "virtual-ip"),
+        (
+            "{name: cp, roles: [control-plane], count: 2}, {name: etcd, roles: [etcd], count: 3}, "
+            "{name: lb, roles: [load-balancer], count: 2}, {name: w, roles: [worker]}",
+            "{kind: virtual-ip, address: 192.168.1.10, port: 6443}",
+            "virtual-ip",
+        ),
+        (
+            "{name: cp, roles: [control-plane, etcd, worker]}",
+            "{kind: external, address: api.test}",
+            "external",
+        ),
+        (
+            "{name: node, roles: [worker, etcd]}, {name: cp, roles: [control-plane]}",
+            "{kind: single}",
+            "single",
+        ),
+    ],
+)
+def test_every_topology_is_an_object(pools: str, endpoint: str, kind: str) -> None:
+    before, _, after = GOOD.partition("    pools:\n")
+    network = "  network:" + after.partition("  network:")[2]
+    cluster = load(f"{before}    pools: [{pools}]\n  endpoint: {endpoint}\n{network}", "c")
+    assert endpoint_kind(cluster) == kind
 
 
 def test_one_mistake_does_not_hide_another() -> None:

@@ -31,8 +31,13 @@ JSON = st.recursive(
 OBJECTS = st.lists(st.dictionaries(st.text(max_size=8), JSON, max_size=3), max_size=3).map(tuple)
 EFFECT_STRATEGIES: dict[type, st.SearchStrategy[Any]] = {
     **{member: st.from_type(member) for member in get_args(Effect)},
+    **{
+        # A deadline is a finite number of seconds; JSON has no other.
+        member: st.builds(member, seconds=st.floats(allow_nan=False, allow_infinity=False))
+        for member in get_args(Effect)
+        if "seconds" in member.__dataclass_fields__
+    },
     ApplyObjects: st.builds(ApplyObjects, objects=OBJECTS),
-    WaitFor: st.builds(WaitFor, seconds=st.floats(allow_nan=False, allow_infinity=False)),
 }
 EFFECTS = st.one_of(*EFFECT_STRATEGIES.values())
 STEPS = st.builds(Step, effects=st.lists(EFFECTS, max_size=4).map(tuple))
