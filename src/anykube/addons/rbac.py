@@ -17,6 +17,8 @@ ADMINISTRATORS = "anykube:cluster-admins"
 KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 """The common name that the API server shows to kubelets."""
 POOL_LABEL = "anykube.dev/pool"
+DRAIN_ANNOTATION = "anykube.dev/drain"
+"""On a Node that anykube cordoned: only such a node is uncordoned by it."""
 
 
 def core_objects() -> tuple[Object, ...]:

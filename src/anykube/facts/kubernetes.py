@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """A Node object. `pool` is the pool that anykube labelled it with, '' for a node that is not ours."""
+    """A Node object. `pool` is the pool that anykube labelled it with, '' for a node that is not ours.
+
+    `draining`: whether it is unschedulable because anykube made it so, for a drain.
+    """
 
     name: str
     ready: bool
@@ -16,6 +19,21 @@ class NodeFacts:
     unschedulable: bool
     reason: str = ""
     pool: str = ""
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A pod that a drain will meet. `name` is '<namespace>/<name>'.
+
+    controller: the kind that will make another in its place, '' if none will.  scratch: whether it has data
+    that ends with it (emptyDir).  budgets: the PodDisruptionBudgets that cover it, '<namespace>/<name>'.
+    """
+
+    name: str
+    controller: str = ""
+    scratch: bool = False
+    budgets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +57,11 @@ class WorkloadFacts:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesFacts:
-    """The cluster as its API shows it. Object names are '<kind>/<namespace>/<name>', namespace may be ''."""
+    """The cluster as its API shows it. Object names are '<kind>/<namespace>/<name>', namespace may be ''.
+
+    pods_on: the pods that a drain would evict, of nodes that are to leave; nobody pays for it else.
+    budgets: how many pods each PodDisruptionBudget lets go now; read together with `pods_on`.
+    """
 
     ready: bool = False
     version: str = ""
@@ -48,3 +70,5 @@ class KubernetesFacts:
     workloads: Mapping[str, WorkloadFacts] = field(default_factory=dict)
     inventory: frozenset[str] = frozenset()
     """Names of the objects that we applied earlier and that still exist."""
+    pods_on: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
+    budgets: Mapping[str, int] = field(default_factory=dict)

@@ -201,6 +201,13 @@ class CleanNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetNode:
+    """Remove from this machine what belongs to a node that is gone: its certificates, and its connection."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetCluster:
     """Remove record, secrets and runs from this machine."""
 
@@ -228,5 +235,6 @@ Effect = (
     | ApplyObjects
     | DeleteObjects
     | CleanNode
+    | ForgetNode
     | ForgetCluster
 )
