@@ -13,7 +13,7 @@ FENCED = 75
 """Exit status of a refusal by the fence; together with the word below on stderr."""
 FENCED_WORD = "anykube-fenced:"
 
-_HEAD = (
+HEAD = (
     f"STATE={STATE} OWNER={OWNER} LEDGER={LEDGER} STAMPS={STAMPS} INPUTS={INPUTS} UNITS={UNITS}\n"
     f"THRESHOLD={STAMP_THRESHOLD} FENCED={FENCED} FENCED_WORD={FENCED_WORD}\n"
     + r"""
@@ -83,7 +83,7 @@ each() { tr '\n' '\0' | xargs -0 -r "$@"; }
 )
 
 PUT = (
-    _HEAD
+    HEAD
     + r"""
 directories= files= complete=
 while IFS= read -r line; do
@@ -175,7 +175,7 @@ exit 0
 'end', then a tar of the files under their temporary names. Nothing is renamed before all is verified."""
 
 REMOVE = (
-    _HEAD
+    HEAD
     + r"""
 paths= complete=
 while IFS= read -r line; do
@@ -199,7 +199,7 @@ write_ledger
 """Arguments: lineage, epoch. Input: paths, 'end'. What the ledger does not list is not ours and stays."""
 
 SET_UNIT = (
-    _HEAD
+    HEAD
     + r"""
 claim
 unit=$1 state=$2 said=
@@ -240,6 +240,11 @@ prepare() {
 case $state in
     started) prepare "$@"; ask systemctl start -- "$unit" ;;
     restarted) prepare "$@"; ask systemctl restart -- "$unit" ;;
+    reloaded) prepare "$@"; ask systemctl reload-or-restart -- "$unit" ;;
+    stopped)
+        unlock
+        systemctl stop -- "$unit" 2>/dev/null
+        ! systemctl is-active --quiet -- "$unit" || explain ;;
     absent)
         unlock
         systemctl stop -- "$unit" 2>/dev/null
@@ -252,10 +257,11 @@ esac
 """
 )
 """Arguments: lineage, epoch, unit, state, then the folders the unit keeps its data in. A data folder that is
-absent or empty when the unit first starts is ours from then on."""
+absent or empty when the unit first starts is ours from then on. 'stopped' lasts until the next start of the
+unit or of the machine: its files stay, and it stays enabled."""
 
 CLEAN = (
-    _HEAD
+    HEAD
     + r"""
 claim
 in_ledger() { case $known in *"$newline$1"*) return 0 ;; esac; return 1; }
