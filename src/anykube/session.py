@@ -43,10 +43,10 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What opens the connections to nodes and to the Kubernetes API (server, CA, certificate, key)."""
+    """What opens the connections to nodes and to the Kubernetes API (servers, CA, certificate, key)."""
 
     node: Callable[[Endpoint, Secret], Transport] = SSHTransport
-    kube: Callable[[str, bytes, bytes, Secret], KubeClient] = KubeClient
+    kube: Callable[[Sequence[str], bytes, bytes, Secret], KubeClient] = KubeClient
 
 
 class Session:
@@ -132,7 +132,7 @@ class Session:
             ca = self.secrets.part("ca/cluster", "certificate").reveal()
             certificate = self.secrets.part(SUPER_ADMIN, "certificate").reveal()
             key = self.secrets.part(SUPER_ADMIN, "key")
-            self._kube = self.doors.kube(self.server(), ca, certificate, key)
+            self._kube = self.doors.kube(self.endpoint().urls, ca, certificate, key)
         return self._kube
 
     def endpoint(self) -> ApiEndpoint:

@@ -23,6 +23,7 @@ from anykube.addons.build import MANAGER
 from anykube.addons.references import KINDS, Object, collection_path, reference
 from anykube.kube.client import KubeClient
 from anykube.kube.connection import REQUEST_SECONDS, Answer, Connection
+from anykube.kube.servers import Servers
 
 ACTIVE = "run/simulated/active"
 """Where the simulated systemctl notes what runs."""
@@ -35,7 +36,7 @@ class SimulatedApi(KubeClient):
     """A KubeClient whose API server runs on a simulated host. `trees` maps each node to its folder tree."""
 
     def __init__(self, trees: Mapping[str, Path], control_plane: str) -> None:
-        self._connection = _Connection(trees, control_plane)
+        self._connection = Servers([_Connection(trees, control_plane)])
 
 
 class _Connection(Connection):

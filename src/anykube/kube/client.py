@@ -7,15 +7,16 @@ Apply and delete may be repeated without harm.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anykube.addons.build import MANAGER
 from anykube.addons.references import Object, collection_path, kind_of, parse, reference
-from anykube.errors import KubeBusyError, KubeError, TransportError
+from anykube.errors import KubeBusyError, KubeError
 from anykube.facts.kubernetes import NodeFacts, WorkloadFacts
-from anykube.kube.connection import Connection, decoded, failure, printable, status_message
+from anykube.kube.connection import Connection, client_context, decoded, failure, status_message
 from anykube.kube.parse import PodSummary, node_facts, pod_summary, workload_facts
+from anykube.kube.servers import Servers
 from anykube.secret import Secret
 
 READY_SECONDS = 3.0
@@ -25,10 +26,14 @@ PAGES = 400
 
 
 class KubeClient:
-    """One API server, as the holder of one client certificate. PEM bytes in; nothing is written to disk."""
+    """The API servers of one cluster, as the holder of one client certificate.
 
-    def __init__(self, server: str, ca: bytes, certificate: bytes, key: Secret) -> None:
-        self._connection = Connection(server, ca, certificate, key)
+    PEM bytes in; nothing is written to disk.
+    """
+
+    def __init__(self, servers: Sequence[str], ca: bytes, certificate: bytes, key: Secret) -> None:
+        context = client_context(ca, certificate, key)
+        self._connection = Servers([Connection(server, context) for server in servers])
 
     async def __aenter__(self) -> KubeClient:
         return self
@@ -38,7 +43,7 @@ class KubeClient:
 
     @property
     def server(self) -> str:
-        """The URL of the API server."""
+        """The URL of the API server that is asked first."""
         return self._connection.server
 
     async def close(self) -> None:
@@ -46,17 +51,15 @@ class KubeClient:
         await self._connection.close()
 
     async def readiness(self) -> str:
-        """'' when the API server is ready, else why not. Never raises, takes at most three seconds."""
-        try:
-            answer = await self._connection.send("GET", "/readyz", seconds=READY_SECONDS)
-        except (TransportError, KubeError) as error:
-            return "; ".join((error.brief, *error.evidence))
-        if answer.status == 200:
-            return ""
-        return f"/readyz answers {answer.status}: {printable(answer.body.decode(errors='replace'))}"
+        """'' when any API server is ready, else why none is. Never raises, takes at most three seconds."""
+        return await self._connection.readiness(READY_SECONDS)
+
+    async def readiness_of_each(self) -> Mapping[str, str]:
+        """The same for every API server by its URL, all asked at once."""
+        return await self._connection.readiness_of_each(READY_SECONDS)
 
     async def ready(self) -> bool:
-        """Whether the API server says that it can serve. Never raises."""
+        """Whether any API server says that it can serve. Never raises."""
         return await self.readiness() == ""
 
     async def version(self) -> str:

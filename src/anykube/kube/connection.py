@@ -1,4 +1,4 @@
-"""HTTPS to one API server with a client certificate: bounded answers, errors as ours. Used by client.py only.
+"""HTTPS to one API server with a client certificate: bounded answers, errors as ours. Used by this room only.
 
 Plain httpx2 and JSON rather than a client library: anykube applies dicts, and needs dry runs, strict field
 validation and the health paths, which typed clients hide.
@@ -41,9 +41,9 @@ class Answer:
 
 
 class Connection:
-    """A pool of keep-alive connections. Belongs to one event loop."""
+    """A pool of keep-alive connections to one server. Belongs to one event loop."""
 
-    def __init__(self, server: str, ca: bytes, certificate: bytes, key: Secret) -> None:
+    def __init__(self, server: str, context: ssl.SSLContext) -> None:
         # Imported here because it costs a tenth of a second, which `anykube --help` does not have.
         import httpx2
 
@@ -51,7 +51,7 @@ class Connection:
         self._http_error = httpx2.HTTPError
         self._http = httpx2.AsyncClient(
             base_url=self.server,
-            verify=_tls(ca, certificate, key),
+            verify=context,
             # The API server of a cluster is never behind the proxy of this machine's environment.
             trust_env=False,
             timeout=httpx2.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS, pool=None),
@@ -168,7 +168,8 @@ def _certificate_refusal(error: BaseException | None) -> str | None:
     return None
 
 
-def _tls(ca: bytes, certificate: bytes, key: Secret) -> ssl.SSLContext:
+def client_context(ca: bytes, certificate: bytes, key: Secret) -> ssl.SSLContext:
+    """TLS that trusts one authority and shows one certificate. KubeError if they do not belong together."""
     try:
         context = ssl.create_default_context(cadata=ca.decode("ascii"))
         with _unnamed_file(certificate.rstrip() + b"\n" + key.reveal()) as path:

@@ -36,7 +36,7 @@ class ApiServer:
     def client(self, *, authority: str = "ca/cluster", identity: str = "admin") -> KubeClient:
         """A client with this idea of the CA, showing this certificate."""
         return KubeClient(
-            self.url,
+            (self.url,),
             self.secrets.part(authority, "certificate").reveal(),
             self.secrets.part(identity, "certificate").reveal(),
             self.secrets.part(identity, "key"),

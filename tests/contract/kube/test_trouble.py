@@ -27,7 +27,7 @@ JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\
 
 def client_for(secrets: SecretStore, url: str, *, authority: str = "ca/cluster") -> KubeClient:
     return KubeClient(
-        url,
+        (url,),
         secrets.part(authority, "certificate").reveal(),
         secrets.part("admin", "certificate").reveal(),
         secrets.part("admin", "key"),
@@ -204,6 +204,6 @@ def test_a_key_that_does_not_belong_is_refused_without_showing_it(secrets: Secre
     key = secrets.part("nobody", "key")
     for wrong in (key, Secret(b""), Secret(b"\x00\xff")):
         with pytest.raises(KubeError, match="cannot be used") as caught:
-            KubeClient("https://127.0.0.1:1", ca, certificate, wrong)
+            KubeClient(("https://127.0.0.1:1",), ca, certificate, wrong)
         assert "PRIVATE" not in str(caught.value)
         assert caught.value.__cause__ is None
