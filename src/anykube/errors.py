@@ -5,7 +5,7 @@
     ├── SpecError           the cluster object has problems, all listed          exit 1
     ├── StateError          record, secrets or journal cannot be read or written exit 1
     ├── LockedError         another run holds the cluster                        exit 4
-    ├── FencedError         a node has seen a newer run than this one            exit 4
+    ├── FencedError         a newer run has taken over from this one             exit 4
     ├── PlanError           the plan is refused (a rule forbids it)              exit 1
     ├── StalePlanError      the world moved since the plan was saved             exit 1
     ├── TransportError      a host cannot be reached; worth another try          exit 1
@@ -90,7 +90,7 @@ class LockedError(AnykubeError):
 
 
 class FencedError(AnykubeError):
-    """A node has seen a newer run than this one, and refuses our change."""
+    """A newer run has taken over: a node has seen it, or our lock was taken away. Ours changes no more."""
 
     code = "LOCK-002"
     exit_status = 4
@@ -167,6 +167,18 @@ class KubeBusyError(KubeError):
 
     code = "KUBE-002"
     retryable = True
+
+
+class EtcdError(AnykubeError):
+    """etcd refuses a change of its members, or its members are not what they should be."""
+
+    code = "ETCD-001"
+
+
+class QuorumError(EtcdError):
+    """A change of members would leave too few healthy voters; nothing was changed."""
+
+    code = "ETCD-002"
 
 
 class ProviderError(AnykubeError):

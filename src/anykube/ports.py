@@ -21,7 +21,8 @@ SUPER_ADMIN = "users/super-admin"
 class Ports:
     """One cluster's doors. Functions open what they return when first used.
 
-    `record` gives lineage and epoch, with which every change of a node is fenced.
+    `record` gives lineage and epoch, with which every change of a node is fenced; `fence` raises FencedError
+    when another run has taken the cluster over, for all that is not on a node.
     """
 
     record: Record
@@ -32,3 +33,4 @@ class Ports:
     store: Store
     lock_file: LockFile
     forget: Callable[[], None]
+    fence: Callable[[], None]

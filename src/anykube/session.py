@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import ClassVar
 
 from anykube.artifacts.store import Store
-from anykube.errors import StateError, UsageError
+from anykube.errors import FencedError, StateError, UsageError
 from anykube.facts.record import Record
 from anykube.kube.client import KubeClient
 from anykube.paths import cache_dir, state_dir
@@ -27,6 +27,7 @@ from anykube.spec.endpoint import ApiEndpoint, api_endpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 from anykube.state.clusters import SECRETS, folder, forget
+from anykube.state.lock import ClusterLock
 from anykube.state.lockfile import LockFile
 from anykube.state.record import RecordStore
 from anykube.transports.base import Endpoint, Transport
@@ -59,9 +60,10 @@ class Session:
         self.cluster = cluster
         self.folders = folders or Folders()
         self.folder = folder(self.folders.state, cluster.name)
-        self.records = RecordStore(self.folder)
-        self.secrets = SecretStore(self.folder / SECRETS)
-        self.lock_file = LockFile(self.folder)
+        self._lock: ClusterLock | None = None
+        self.records = RecordStore(self.folder, self._check_lock)
+        self.secrets = SecretStore(self.folder / SECRETS, self._check_lock)
+        self.lock_file = LockFile(self.folder, self._check_lock)
         self.store = Store(self.folders.cache / "artifacts")
         self.record = self.records.load() or Record(cluster.name, lineage="")
         self.blueprint = Blueprint(machines={})
@@ -74,6 +76,27 @@ class Session:
         """Whether this cluster has a record here."""
         return bool(self.record.lineage)
 
+    def lock(self, command: str) -> ClusterLock:
+        """The lock of the cluster, for `async with`. Every later change is refused once it is taken away."""
+        self._lock = ClusterLock(self.folder, command)
+        return self._lock
+
+    def fence(self) -> None:
+        """FencedError if another run has taken the cluster over: its lock, or the epoch of its record."""
+        self._check_lock()
+        found = self.records.load() if self.known else self.record
+        if found is None or (found.lineage, found.epoch) != (self.record.lineage, self.record.epoch):
+            seen = "gone" if found is None else f"{found.lineage} {found.epoch}"
+            raise FencedError(
+                f"The record of {self.cluster.name} is not this run's any more; it must not change anything.",
+                evidence=[f"record: {seen}", f"this run: {self.record.lineage} {self.record.epoch}"],
+                remedy="Let the newer run finish, then: anykube apply",
+            )
+
+    def _check_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
+
     def ports(self) -> Ports:
         """The doors for the handlers."""
         return Ports(
@@ -85,6 +108,7 @@ class Session:
             store=self.store,
             lock_file=self.lock_file,
             forget=lambda: forget(self.folder),
+            fence=self.fence,
         )
 
     def draw(self, taken: Sequence[str]) -> Blueprint:

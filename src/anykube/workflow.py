@@ -20,7 +20,6 @@ from anykube.run import Report, Run, look, observe_cluster, refuse_stale
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
 from anykube.state.journal import start_run
-from anykube.state.lock import ClusterLock
 from anykube.state.record import new_record
 
 Approve = Callable[[Plan], bool]
@@ -62,7 +61,7 @@ async def apply(
     """
     async with Session(cluster, folders) as session:
         _check_addresses(session, text, source)
-        async with ClusterLock(session.folder, f"apply {cluster.name}") as lock:
+        async with session.lock(f"apply {cluster.name}") as lock:
             session.record = session.records.load() or session.record
             first, seen = await look(session)
             refuse_stale(saved, first, first.phases)
@@ -87,7 +86,7 @@ async def destroy(
     folders: Folders | None = None,
 ) -> Report:
     """Remove all that anykube made for the cluster, the record last."""
-    async with Session(cluster, folders) as session, ClusterLock(session.folder, f"destroy {cluster.name}"):
+    async with Session(cluster, folders) as session, session.lock(f"destroy {cluster.name}"):
         session.record = session.records.load() or session.record
         facts = await observe_cluster(session)
         made = plan_remove(cluster.name, facts, session.record, session.blueprint)

@@ -25,6 +25,7 @@ from anykube.cli import (
     logs,
     plan,
     status,
+    unlock,
     validate,
     version,
 )
@@ -55,6 +56,7 @@ app.command("kubeconfig")(kubeconfig.command)
 app.command("exec", context_settings={"ignore_unknown_options": True})(exec_.command)
 app.command("logs")(logs.command)
 app.command("doctor")(doctor.command)
+app.command("unlock")(unlock.command)
 app.command("destroy")(destroy.command)
 app.add_typer(artifacts.app, name="artifacts")
 app.command("completion")(completion.command)

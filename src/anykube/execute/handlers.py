@@ -29,6 +29,8 @@ class Performer:
     async def __call__(self, step: Step) -> None:
         """All effects of one step."""
         for effect in step.effects:
+            # A node refuses an outdated run by itself; everything else relies on this.
+            await asyncio.to_thread(self._ports.fence)
             await self._perform(effect, step)
 
     async def _perform(self, effect: Effect, step: Step) -> None:
@@ -108,9 +110,11 @@ class Performer:
         match effect:
             case effects.ApplyObjects(objects):
                 for thing in objects:
+                    await asyncio.to_thread(self._ports.fence)
                     await kube.apply(thing)
             case effects.DeleteObjects(references):
                 for reference in references:
+                    await asyncio.to_thread(self._ports.fence)
                     await kube.delete(reference)
 
     async def _wait(self, effect: effects.WaitFor) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from anykube.errors import StateError
 from anykube.secret import Secret
 from anykube.state.documents import DocumentType
-from anykube.state.files import remove_leftovers
+from anykube.state.files import Guard, remove_leftovers, unguarded
 
 _DOCUMENT = DocumentType(
     kind="inventory of secrets",
@@ -26,8 +26,9 @@ _DOCUMENT = DocumentType(
 class Inventory:
     """The names of secrets that are made once, each with the sha256 of its file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, guard: Guard = unguarded) -> None:
         self.path = path
+        self._guard = guard
 
     def load(self) -> Mapping[str, str]:
         """All that is listed."""
@@ -42,7 +43,7 @@ class Inventory:
         """List a secret that is in place now."""
         listed = {**self.load(), name: hashlib.sha256(value.reveal()).hexdigest()}
         remove_leftovers(self.path.parent, self.path.name)
-        _DOCUMENT.save(self.path, dict(sorted(listed.items())))
+        _DOCUMENT.save(self.path, dict(sorted(listed.items())), self._guard)
 
     def refuse_lost(self, name: str, path: Path) -> None:
         """Refuse to make a secret that was made before. The caller knows that it is not in place."""

@@ -25,10 +25,12 @@ from anykube.pki.kinds import Content
 from anykube.secret import Secret
 from anykube.state.files import (
     TEMPORARY,
+    Guard,
     check_folder,
     make_folder,
     read_file,
     remove_leftovers,
+    unguarded,
     write_file,
 )
 
@@ -46,9 +48,11 @@ RESTORE = (
 class SecretStore:
     """A folder of secrets. The certificate `nodes/a/kubelet` is the file `nodes/a/kubelet.certificate`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, guard: Guard = unguarded) -> None:
+        """The guard proves before each write that this run still holds the cluster's lock."""
         self.folder = folder
-        self._inventory = Inventory(folder.with_name(f"{folder.name}.json"))
+        self._guard = guard
+        self._inventory = Inventory(folder.with_name(f"{folder.name}.json"), guard)
         # Providers make keys for many machines at once; the cluster's lock keeps other processes out.
         self._writing = threading.Lock()
 
@@ -116,9 +120,10 @@ class SecretStore:
     def _write(self, path: Path, value: Secret, replace: bool) -> None:
         make_folder(self.folder)
         make_folder(path.parent)
+        self._guard()
         remove_leftovers(path.parent)
         try:
-            write_file(path, value.reveal(), replace=replace)
+            write_file(path, value.reveal(), replace=replace, guard=self._guard)
         except FileExistsError as error:
             raise StateError(f"{path} was made by another run meanwhile.") from error
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anykube.errors import StateError
-from anykube.state.files import OTHERS, SIZE_LIMIT, read_file, write_file
+from anykube.state.files import OTHERS, SIZE_LIMIT, Guard, read_file, unguarded, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class DocumentType:
             raise self.damaged(path, str(error)) from error
         return self._content(path, document)
 
-    def save(self, path: Path, content: Any) -> None:
-        """Write a document in one atomic move."""
+    def save(self, path: Path, content: Any, guard: Guard = unguarded) -> None:
+        """Write a document in one atomic move; see files.write_file for the guard."""
         document = {"kind": self.kind, "schema": self.schema, "content": content}
         text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-        write_file(path, text.encode() + b"\n")
+        write_file(path, text.encode() + b"\n", guard=guard)
 
     def damaged(self, path: Path, why: str) -> StateError:
         """The error for a document whose content is not as it should be."""

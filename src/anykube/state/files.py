@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +21,9 @@ SIZE_LIMIT = 16 * 1024 * 1024
 TEMPORARY = ".tmp"
 OTHERS = 0o077
 """Permission bits of everyone but the owner."""
+
+Guard = Callable[[], None]
+"""Raises FencedError if the cluster is not this run's any more."""
 
 
 @contextmanager
@@ -101,13 +104,18 @@ def read_file(path: Path, *, limit: int = SIZE_LIMIT, forbidden: int = OTHERS) -
     return content
 
 
-def write_file(path: Path, content: bytes, *, replace: bool = True) -> None:
+def unguarded() -> None:
+    """The guard of a file that no other run could write."""
+
+
+def write_file(path: Path, content: bytes, *, replace: bool = True, guard: Guard = unguarded) -> None:
     """Write a private file in one atomic move. With `replace=False` an existing file is never touched:
-    FileExistsError passes through."""
+    FileExistsError passes through. The guard is asked last, between writing and moving: see takeover.py."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
         with reported("written", path):
             _create(temporary, content)
+        guard()
         if replace:
             with reported("replaced", path):
                 temporary.replace(path)

@@ -1,12 +1,15 @@
-"""One run per cluster on this machine: a lock that dies with its holder.
+"""One run per cluster on this machine: a lock that dies with its holder, or is taken away (takeover.py).
 
 The kernel frees an flock when its process ends, however it ends, so there is no stale lock to clean up.
-`lock.json` beside it says who holds it; it is there for people and is never trusted.
+A holder that is frozen keeps it; then another puts a new lock file in its place, and `check` of the old
+holder fails from that moment on. `lock.json` beside it says who holds it; it is there for people and is
+never trusted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import getpass
 import json
 import os
@@ -18,9 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from filelock import Timeout, UnixFileLock
-
-from anykube.errors import LockedError, StateError
+from anykube.errors import FencedError, LockedError, StateError
 from anykube.state.clusters import HOLDER, LOCK
 from anykube.state.files import make_folder, read_file, reported, write_file
 
@@ -56,14 +57,21 @@ class ClusterLock:
         self.command = command
         self.patience = patience
         self.interrupted: Holder | None = None
-        self._lock = UnixFileLock(
-            folder / LOCK, timeout=0, mode=0o600, thread_local=False, fallback_to_soft=False
-        )
+        self._descriptor = -1
+
+    def check(self) -> None:
+        """FencedError if the lock was taken away. No other file gets the number of one that we keep open."""
+        if self._descriptor < 0 or identity(self.folder) != _identity(os.fstat(self._descriptor)):
+            raise FencedError(
+                f"The lock of {self.folder.name} was taken away from this run; it must not change anything.",
+                evidence=[f"{self.folder / LOCK} is not the file that was locked for: {self.command}"],
+                remedy="Let the newer run finish, then: anykube apply",
+            )
 
     def __enter__(self) -> ClusterLock:
         deadline = self._begin()
         while not self._acquired():
-            self._check(deadline)
+            self._refuse(deadline)
             time.sleep(POLL)
         return self._entered()
 
@@ -71,14 +79,15 @@ class ClusterLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # The name goes before the lock: after it, the file could already be the next holder's.
-        with suppress(OSError):
+        with suppress(OSError, FencedError):
+            self.check()
             (self.folder / HOLDER).unlink(missing_ok=True)
-        self._lock.release()
+        self._release()
 
     async def __aenter__(self) -> ClusterLock:
         deadline = self._begin()
         while not self._acquired():
-            self._check(deadline)
+            self._refuse(deadline)
             await asyncio.sleep(POLL)
         return self._entered()
 
@@ -93,29 +102,44 @@ class ClusterLock:
 
     def _acquired(self) -> bool:
         with reported("locked", self.folder / LOCK):
+            self._descriptor = open_lock(self.folder / LOCK)
             try:
-                self._lock.acquire(timeout=0)
-            except Timeout:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._release()
                 return False
+        try:
+            self.check()  # the file may have been replaced between opening and locking it
+        except FencedError:
+            self._release()
+            return False
         return True
 
-    def _check(self, deadline: float) -> None:
+    def _release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _refuse(self, deadline: float) -> None:
         if time.monotonic() < deadline:
             return
+        name = self.folder.name
         holder = read_holder(self.folder)
         raise LockedError(
-            f"Another run holds the cluster {self.folder.name}.",
+            f"Another run holds the cluster {name}.",
             evidence=[str(holder) if holder else f"who, cannot be read from {self.folder / HOLDER}"],
             remedy="Wait until it is done, or stop it with Ctrl-C in its terminal (or kill -INT "
-            f"{holder.pid if holder else 'its process id'}). The lock is freed when that process ends.",
+            f"{holder.pid if holder else 'its process id'}). The lock is freed when that process ends. "
+            f"If it hangs: anykube unlock -c {name}",
         )
 
     def _entered(self) -> ClusterLock:
         self.interrupted = read_holder(self.folder)
         try:
-            write_file(self.folder / HOLDER, json.dumps(asdict(self._holder())).encode())
+            content = json.dumps(asdict(self._holder())).encode()
+            write_file(self.folder / HOLDER, content, guard=self.check)
         except BaseException:
-            self._lock.release()
+            self._release()
             raise
         return self
 
@@ -129,6 +153,19 @@ class ClusterLock:
         )
 
 
+def open_lock(path: Path) -> int:
+    """Open a lock file, which is made if it is not there."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def identity(folder: Path) -> tuple[int, int] | None:
+    """Which file is the lock of this folder now; None if there is none."""
+    try:
+        return _identity((folder / LOCK).lstat())
+    except OSError:
+        return None
+
+
 def read_holder(folder: Path) -> Holder | None:
     """Who holds, or last held, the lock of this folder; None if that cannot be read."""
     try:
@@ -137,6 +174,10 @@ def read_holder(folder: Path) -> Holder | None:
         return Holder(pid=int(data["pid"]), **texts)
     except (OSError, StateError, ValueError, TypeError, LookupError, RecursionError):
         return None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _printable(value: object) -> str:

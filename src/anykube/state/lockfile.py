@@ -9,15 +9,16 @@ from anykube.errors import StateError
 from anykube.facts.artifacts import ArtifactLock, from_dict, to_dict
 from anykube.state.clusters import ARTIFACTS
 from anykube.state.documents import unique_keys
-from anykube.state.files import make_folder, read_file, remove_leftovers, write_file
+from anykube.state.files import Guard, make_folder, read_file, remove_leftovers, unguarded, write_file
 
 
 class LockFile:
     """The artifact lock in the folder of a cluster."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, guard: Guard = unguarded) -> None:
         self.folder = folder
         self.path = folder / ARTIFACTS
+        self._guard = guard
 
     def load(self) -> ArtifactLock | None:
         """The lock, or None if nothing was locked yet."""
@@ -41,5 +42,6 @@ class LockFile:
     def save(self, lock: ArtifactLock) -> None:
         """Write the lock in one atomic move."""
         make_folder(self.folder)
+        self._guard()
         remove_leftovers(self.folder, ARTIFACTS)
-        write_file(self.path, json.dumps(to_dict(lock), indent=1).encode() + b"\n")
+        write_file(self.path, json.dumps(to_dict(lock), indent=1).encode() + b"\n", guard=self._guard)

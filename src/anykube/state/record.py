@@ -1,7 +1,7 @@
 """Keeps the record of a cluster: the few things that cannot be observed again.
 
 Each save raises the serial and keeps the record before it as `record.json.previous`. Writers hold the
-cluster's lock; the serial catches those that do not.
+cluster's lock, which the guard proves; the serial catches those that do not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from anykube.facts.record import Record
 from anykube.state import codec
 from anykube.state.clusters import RECORD
 from anykube.state.documents import DocumentType
-from anykube.state.files import make_folder, read_file, remove_leftovers, write_file
+from anykube.state.files import Guard, make_folder, read_file, remove_leftovers, unguarded, write_file
 
 _DOCUMENT = DocumentType(
     kind="record",
@@ -32,9 +32,10 @@ def new_record(name: str) -> Record:
 class RecordStore:
     """The record in the folder of a cluster."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, guard: Guard = unguarded) -> None:
         self.folder = folder
         self.path = folder / RECORD
+        self._guard = guard
 
     def load(self) -> Record | None:
         """The record, or None if the cluster is not known here."""
@@ -52,13 +53,15 @@ class RecordStore:
     def save(self, record: Record) -> Record:
         """Write the record and return it with its new serial. Go on with the returned one."""
         make_folder(self.folder)
+        self._guard()
         remove_leftovers(self.folder, RECORD)
         current = self.load()
         if current is not None:
             self._refuse_lost_update(current, record)
-            write_file(self.path.with_name(f"{RECORD}.previous"), read_file(self.path))
+            previous = self.path.with_name(f"{RECORD}.previous")
+            write_file(previous, read_file(self.path), guard=self._guard)
         saved = replace(record, serial=record.serial + 1)
-        _DOCUMENT.save(self.path, codec.encode(saved))
+        _DOCUMENT.save(self.path, codec.encode(saved), self._guard)
         return saved
 
     def next_epoch(self) -> Record:
