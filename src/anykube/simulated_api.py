@@ -1,18 +1,19 @@
 """A simulated Kubernetes API over simulated hosts (testing.py), for tests of anykube and of what uses it.
 
-    api = SimulatedApi({host.name: host.root for host in hosts}, control_plane="node-1")
+    trees = {host.name: host.root for host in hosts}
+    api = SimulatedApi(trees, FileObjects(trees["node-1"]))
     Session.doors = Doors(kube=lambda *_: api)
 
 It is the real KubeClient; only what would go over the network is answered from the hosts' folder trees:
-ready while etcd and the API server run there, a Node for every kubelet that ever ran, Ready while it runs,
-workloads ready while a node is. Objects are kept where etcd keeps its data, so they survive what etcd's data
-survives: the end of this process, a reboot, but not their removal.
+ready while etcd and an API server run there, a Node for every kubelet that ever ran, Ready while it runs,
+workloads ready while a node is. Objects are kept where etcd keeps its data, or in a real etcd
+(simulated_objects.py), so they survive what etcd's data survives: the end of this process, a reboot, but not
+their removal.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -24,10 +25,9 @@ from anykube.addons.references import KINDS, Object, collection_path, reference
 from anykube.kube.client import KubeClient
 from anykube.kube.connection import REQUEST_SECONDS, Answer, Connection
 from anykube.kube.servers import Servers
+from anykube.simulated_objects import Objects
+from anykube.simulated_objects import runs as _runs
 
-ACTIVE = "run/simulated/active"
-"""Where the simulated systemctl notes what runs."""
-OBJECTS = "var/lib/etcd/simulated-objects.json"
 APPLIED = "simulated/last-applied"
 """Key of an object's last apply, which tells what a later one removes. Never shown."""
 
@@ -35,18 +35,17 @@ APPLIED = "simulated/last-applied"
 class SimulatedApi(KubeClient):
     """A KubeClient whose API server runs on a simulated host. `trees` maps each node to its folder tree."""
 
-    def __init__(self, trees: Mapping[str, Path], control_plane: str) -> None:
-        self._connection = Servers([_Connection(trees, control_plane)])
+    def __init__(self, trees: Mapping[str, Path], objects: Objects) -> None:
+        self._connection = Servers([_Connection(trees, objects)])
 
 
 class _Connection(Connection):
     """Answers requests instead of sending them."""
 
-    def __init__(self, trees: Mapping[str, Path], control_plane: str) -> None:
-        self.server = f"https://{control_plane}:6443"
+    def __init__(self, trees: Mapping[str, Path], objects: Objects) -> None:
+        self.server = "https://simulated:6443"
         self._trees = trees
-        self._head = trees[control_plane]
-        self._path = self._head / OBJECTS
+        self._objects = objects
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -62,13 +61,11 @@ class _Connection(Connection):
         seconds: float = REQUEST_SECONDS,
     ) -> Answer:
         """One request; see Connection."""
-        if not self._serves():
-            raise self._unreachable("Connection refused (simulated)")
+        objects = await self._load()
         if path == "/readyz":
             return Answer(200, b"ok")
         if path == "/version":
             return _answer({"gitVersion": "v1.36.3"})
-        objects = self._load()
         asked = dict(parameters or {})
         if kind := _COLLECTIONS.get(path):
             return _answer({"items": list(self._listed(objects, kind, asked.get("labelSelector", "")))})
@@ -77,38 +74,30 @@ class _Connection(Connection):
             case "GET":
                 return self._found(objects.get(name), name, objects)
             case "DELETE":
-                status = 200 if objects.pop(name, None) else 404
-                self._save(objects)
-                return _answer({}, status)
+                self._kept(await self._objects.delete(name))
+                return _answer({}, 200 if name in objects else 404)
             case "PATCH":
                 wanted = json.loads(content or b"{}")
                 live = _applied(objects.get(name), wanted)
                 objects[name] = live
                 if "dryRun" not in asked:
-                    self._save(objects)
+                    self._kept(await self._objects.put(name, live))
                 return self._found(live, name, objects)
         return _answer({"message": f"the simulation does not know {method}"}, 405)
 
-    def _serves(self) -> bool:
-        return _runs(self._head, "etcd") and _runs(self._head, "kube-apiserver")
-
-    def _load(self) -> dict[str, Object]:
-        objects: dict[str, Object] = json.loads(self._path.read_text()) if self._path.exists() else {}
-        missing = [
-            name
-            for name, tree in self._trees.items()
-            if _runs(tree, "kubelet") and f"Node//{name}" not in objects
-        ]
-        for name in missing:
-            objects[f"Node//{name}"] = _registered(name)
-        if missing:
-            self._save(objects)
+    async def _load(self) -> dict[str, Object]:
+        objects = await self._objects.load()
+        if objects is None:
+            raise self._unreachable("Connection refused (simulated)")
+        for name, tree in self._trees.items():
+            if _runs(tree, "kubelet") and f"Node//{name}" not in objects:
+                objects[f"Node//{name}"] = _registered(name)
+                self._kept(await self._objects.put(f"Node//{name}", objects[f"Node//{name}"]))
         return objects
 
-    def _save(self, objects: Mapping[str, Object]) -> None:
-        temporary = self._path.with_name(f"{self._path.name}.{uuid.uuid4()}")
-        temporary.write_text(json.dumps(objects))
-        os.replace(temporary, self._path)  # noqa: PTH105  as short as Path.replace
+    def _kept(self, done: bool) -> None:
+        if not done:
+            raise self._unreachable("etcd does not answer (simulated)")
 
     def _listed(self, objects: Mapping[str, Object], kind: str, selector: str) -> Iterator[Object]:
         for name, thing in objects.items():
@@ -139,10 +128,6 @@ class _Connection(Connection):
 
 
 _COLLECTIONS = {collection_path(kind): kind for kind in KINDS}
-
-
-def _runs(tree: Path, unit: str) -> bool:
-    return (tree / ACTIVE / f"{unit}.service").exists()
 
 
 def _answer(thing: Mapping[str, Any], status: int = 200) -> Answer:

@@ -9,6 +9,9 @@ A host is an SSH server over a folder tree. Commands run for real, in a chroot o
 busybox and a stand-in for systemd (simulated_tools.py). The tree stays on disk: stop a host, start it again,
 or serve its folder from another process, and it is the machine it was. Needs root, chroot, dash and a static
 busybox; `why_unavailable()` says what is missing.
+
+A host may have an address of its own in a SimulatedNetwork, and units that really run, such as etcd
+(simulated_network.py, simulated_units.py).
 """
 
 from __future__ import annotations
@@ -19,20 +22,24 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
 import uuid
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
 from anykube.secret import Secret
-from anykube.simulated_tools import APPLETS, FILES, PROGRAMS
+from anykube.simulated_network import Namespace
+from anykube.simulated_tools import APPLETS, DISTRIBUTION, FILES, PROGRAMS
+from anykube.simulated_units import Supervisor
 from anykube.transports.base import Endpoint
 from anykube.transports.ssh import CIPHERS, SSHTransport
 
@@ -48,6 +55,7 @@ FOLDERS = (
     "var/lib",
     "var/log/simulated",
 )
+SSH_PORT = 22
 STOP_SECONDS = 5
 CHUNK = 64 * 1024
 
@@ -84,10 +92,25 @@ class Faults:
 
 
 class SimulatedHost:
-    """One host. `folder` holds its tree (`root`) and its keys; an existing folder is taken as it is."""
+    """One host. `folder` holds its tree (`root`) and its keys; an existing folder is taken as it is.
 
-    def __init__(self, name: str, folder: Path) -> None:
+    With a `namespace` (SimulatedNetwork.join) it is at `address`, port 22, there. `real` are units whose
+    programs really run.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        address: str = "127.0.0.1",
+        namespace: Namespace | None = None,
+        real: Collection[str] = (),
+    ) -> None:
         self.name = name
+        self.address = address
+        self._namespace = namespace
+        self._real = frozenset(real)
         self.folder = folder
         self.root = folder / "root"
         self.faults = Faults()
@@ -99,14 +122,20 @@ class SimulatedHost:
         self._server: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._children: set[Process] = set()
+        prefix, where = (namespace.prefix, namespace.path) if namespace else ((), "")
+        self._prefix = prefix
+        self.units = Supervisor(self.root, prefix, where)
+        """The units that really run."""
 
     async def start(self) -> None:
         """Serve; the port stays the same over stop and start."""
         await asyncio.to_thread(_make_tree, self.name, self.folder)
+        for unit in self._real:
+            self.path("/etc/simulated/real").mkdir(exist_ok=True)
+            self.path(f"/etc/simulated/real/{unit}").touch()
         self._server = await asyncssh.create_server(
             lambda: _Server(self._connections, (self.folder / "user_key.pub").read_text()),
-            "127.0.0.1",
-            self._port,
+            **self._place(),
             server_host_keys=[str(self.folder / "host_key")],
             process_factory=self._serve,
             encoding=None,
@@ -115,9 +144,16 @@ class SimulatedHost:
             line_editor=False,
         )
         self._port = self._server.get_port()
+        self.units.begin()
+
+    def _place(self) -> dict[str, Any]:
+        """Where to listen, in asyncssh's words."""
+        if self._namespace is None:
+            return {"host": self.address, "port": self._port}
+        return {"sock": self._namespace.call(lambda: socket.create_server((self.address, SSH_PORT)))}
 
     async def stop(self) -> None:
-        """Refuse connections, cut those that are open, and end what still runs."""
+        """Refuse connections, cut those that are open, and end the commands that still run."""
         if self._server is None:
             return
         self._server.close()
@@ -136,14 +172,19 @@ class SimulatedHost:
                     os.killpg(child.pid, signal.SIGKILL)
             await asyncio.gather(*waiting)
 
+    async def power_off(self) -> None:
+        """Stop, and kill the units that really run. They run again after the next start."""
+        await self.units.power_off()
+        await self.stop()
+
     def cut(self) -> None:
         """Cut all connections, as a broken cable would."""
         for connection in tuple(self._connections):
             connection.abort()
 
     async def reboot(self) -> None:
-        """Stop, forget /run, start, and bring up the enabled units."""
-        await self.stop()
+        """Power off, forget /run, start, and bring up the enabled units."""
+        await self.power_off()
         shutil.rmtree(self.path("/run"))
         self.path("/run").mkdir()
         self.path("/proc/sys/kernel/random/boot_id").write_text(f"{uuid.uuid4()}\n")
@@ -166,7 +207,7 @@ class SimulatedHost:
     def endpoint(self) -> Endpoint:
         """Where it answers, with its host key pinned."""
         key = (self.folder / "host_key.pub").read_text()
-        return Endpoint(self.name, "127.0.0.1", self._port, "root", key)
+        return Endpoint(self.name, self.address, self._port, "root", key)
 
     @property
     def key(self) -> Secret:
@@ -226,7 +267,7 @@ class SimulatedHost:
 
     async def _spawn(self, argv: list[str], *, wait: bool = False) -> Process:
         child = await asyncio.create_subprocess_exec(
-            *("chroot", str(self.root), *argv),
+            *(*self._prefix, "chroot", str(self.root), *argv),
             stdin=PIPE,
             stdout=None if wait else PIPE,
             stderr=None if wait else PIPE,
@@ -257,7 +298,7 @@ async def simulated_hosts(
             await asyncio.gather(*(host.start() for host in hosts))
             yield hosts
         finally:
-            await asyncio.gather(*(host.stop() for host in hosts))
+            await asyncio.gather(*(host.power_off() for host in hosts))
 
 
 def _up_to(count: int) -> range:
@@ -349,6 +390,11 @@ def _make_programs(root: Path, shared: Path) -> None:
     for name, text in PROGRAMS.items():
         program = folder / name
         program.write_text(text)
+        program.chmod(0o755)
+    for path in DISTRIBUTION:
+        program = root / path
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
 
 

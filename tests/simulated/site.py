@@ -234,7 +234,7 @@ class Site:
     def close(self) -> None:
         self.zygote.close()
         for host in self.hosts.values():
-            self.do(host.stop())
+            self.do(host.power_off())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -25,6 +25,7 @@ from anykube.plan.render import lines
 from anykube.secret import Secret
 from anykube.session import Doors, Folders, Session
 from anykube.simulated_api import SimulatedApi
+from anykube.simulated_objects import EtcdObjects, FileObjects
 from anykube.spec.load import load
 from anykube.transports.base import Endpoint, Transport
 from anykube.transports.ssh import SSHTransport
@@ -36,7 +37,8 @@ ANY = "*"
 @dataclass(frozen=True)
 class Job:
     """A command on a cluster. `kill_at`: 'StepStarted' or 'StepDone' and a step at which the process kills
-    itself. `ports` are those that the hosts serve at, `trees` their folder trees. `probe_seconds`: how long
+    itself. `ports` are those that the hosts serve at, `trees` their folder trees. `control_plane` is the host
+    that has the API; '' when the hosts have a network of their own and a real etcd. `probe_seconds`: how long
     the answer of a host is waited for."""
 
     command: str
@@ -127,7 +129,10 @@ def _doors(job: Job) -> Doors:
         # The object's addresses are those of a network; what answers for them is on this machine.
         return SSHTransport(replace(endpoint, address="127.0.0.1", port=job.ports[endpoint.name]), key)
 
-    return Doors(node, lambda *_: SimulatedApi(trees, job.control_plane))
+    objects = FileObjects(trees[job.control_plane]) if job.control_plane else EtcdObjects(trees)
+    if job.control_plane:
+        return Doors(node, lambda *_: SimulatedApi(trees, objects))
+    return Doors(kube=lambda *_: SimulatedApi(trees, objects))
 
 
 if __name__ == "__main__":
