@@ -1,0 +1,224 @@
+"""The proof of an operation: writers run through it, and afterwards everything is looked at and judged.
+
+    with proving(story) as proof:
+        with proof.operation("one to three control planes"):
+            story.apply()
+
+C1 nothing acknowledged is lost; C2 nothing is invented; C3 revisions follow real time; C5 all members hold
+the same; C6 cluster and nodes are the ones they were; C7 the longest gap without an acknowledged write is
+within its budget; C8 another apply changes nothing. The numbers are those of the design's fault plan.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tests.e2e.checker import SHOWN, check, disorder
+from tests.e2e.history import Write, longest_gap
+from tests.e2e.story import REPOSITORY, Story, eventually
+from tests.e2e.wire import ETCD_PORT, ask
+from tests.e2e.writers import API, ETCD, KINDS, SHARED, Writers, present
+
+from anykube.spec.endpoint import endpoint_kind
+from anykube.spec.load import load
+from anykube.spec.model import Cluster, EndpointKind
+from anykube.spec.nodes import Node, nodes
+
+RESULTS = REPOSITORY / "bench" / "results" / "availability.jsonl"
+BUDGET_SECONDS = 15.0
+"""Longest time without an acknowledged write in any operation on three control planes."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What must outlive every operation."""
+
+    etcd: str
+    system: str
+    authority: str
+    nodes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an operation cost those who write. A gap is missing where nobody could write before either."""
+
+    operation: str
+    seconds: float
+    gaps: Mapping[str, float]
+    outcomes: Mapping[str, int]
+
+
+class Proof:
+    """A story with its writers."""
+
+    def __init__(self, story: Story, writers: Writers) -> None:
+        self.story = story
+        self.writers = writers
+        self.keys = writers.keys
+
+    @contextmanager
+    def operation(
+        self, name: str, budget: float = BUDGET_SECONDS, renewed: Set[str] = frozenset()
+    ) -> Iterator[None]:
+        """Prove all that happens inside. `renewed`: nodes that become others under their name."""
+        before = self.identity()
+        begun = time.monotonic()
+        yield
+        ended = time.monotonic()
+        measured = self._measured(name, begun, ended)
+        self.hold(before, renewed)
+        self.settled()
+        late = {kind: gap for kind, gap in measured.gaps.items() if gap > budget}
+        assert not late, f"C7: {name}: nobody could write for {late} s, at most {budget:g} s are allowed"
+
+    def hold(self, before: Identity, renewed: Set[str] = frozenset()) -> None:
+        """C1 to C6, as soon as every way to write works again."""
+        self._all_write()
+        self.kept()
+        eventually(lambda: "; ".join(self.members()), 60)
+        now = self.identity()
+        stayed = now.nodes.keys() & before.nodes.keys() - renewed
+        assert (now.etcd, now.system, now.authority) == (before.etcd, before.system, before.authority), "C6"
+        assert {n: now.nodes[n] for n in stayed} == {n: before.nodes[n] for n in stayed}, "C6: Nodes"
+        for node in renewed & now.nodes.keys() & before.nodes.keys():
+            assert now.nodes[node] != before.nodes[node], f"{node} is the old one"
+
+    def kept(self) -> None:
+        """C1 to C3, read through every API server and every member."""
+        for kind, machines in ((ETCD, self._etcd_nodes()), (API, self._servers())):
+            for machine in machines:
+                before = self._writes(kind)
+                there = present(self.story, self.keys, kind, machine)
+                found = check(before, there, self._writes(kind))
+                assert not found, f"read from {machine}: " + "; ".join(found)
+        found = list(disorder(self.writers.writes()))
+        assert not found, "; ".join(found[:SHOWN])
+
+    def members(self) -> list[str]:
+        """C5: what is amiss with the members. Between two moments of a busy cluster that may be nothing."""
+        wanted = self._etcd_nodes()
+        try:
+            return list(self._members(wanted))
+        except (OSError, AssertionError, KeyError) as error:
+            return [f"a member does not answer: {error!r}"]
+
+    def settled(self) -> None:
+        """C8: a second apply finds nothing to do and restarts nothing; every node is ready for pods."""
+        self.story.must_be_settled()
+        started = self.story.starts()
+        again = self.story.apply()
+        assert "0 changes" in again.stderr, again.stderr
+        assert self.story.restarted_since(started) == set()
+        wanted = {node.name for node in self._nodes() if node.kubelet}
+        found = self.story.objects("nodes")
+        assert {node["metadata"]["name"] for node in found} == wanted
+        assert self.story.ready_nodes() == wanted
+        assert [n["metadata"]["name"] for n in found if n["spec"].get("unschedulable")] == [], "cordoned"
+
+    def identity(self) -> Identity:
+        """Who the cluster and its nodes are now."""
+        facts = self.story.secrets.facts()["ca/cluster"]
+        assert facts.certificate is not None
+        system = json.loads(self.story.kubectl("get", "namespace", "kube-system", "-o", "json"))
+        uids = {n["metadata"]["name"]: n["metadata"]["uid"] for n in self.story.objects("nodes")}
+        return Identity(self._cluster_id(), system["metadata"]["uid"], facts.certificate.fingerprint, uids)
+
+    def _cluster_id(self) -> str:
+        """As the first member says that answers."""
+        for machine in self.story.nodes:
+            try:
+                return str(self._etcd(machine, "maintenance/status")["header"]["cluster_id"])
+            except (OSError, AssertionError):
+                continue
+        raise AssertionError("no etcd member answers")
+
+    def _etcd(self, machine: str, call: str, **body: Any) -> Any:
+        return ask(self.story.address(machine), ETCD_PORT, self.keys.etcd, f"/v3/{call}", body)
+
+    def _members(self, wanted: list[str]) -> Iterator[str]:
+        revision = self._etcd(wanted[0], "maintenance/status")["header"]["revision"]
+        clusters, hashes = set(), set()
+        for machine in wanted:
+            listed = self._etcd(machine, "cluster/member/list")
+            clusters.add(listed["header"]["cluster_id"])
+            names = sorted(member.get("name", "(not started)") for member in listed["members"])
+            if names != sorted(wanted):
+                yield f"{machine} knows the members {names}, the object has {wanted}"
+            yield from (f"{m['name']} is a learner" for m in listed["members"] if m.get("isLearner"))
+            alarms = self._etcd(machine, "maintenance/alarm", action="GET").get("alarms", ())
+            yield from (f"{machine} has the alarm {alarm}" for alarm in alarms)
+            hashed = self._etcd(machine, "maintenance/hashkv", revision=revision)
+            hashes.add((hashed["hash"], hashed["compact_revision"]))
+        if len(clusters) > 1:
+            yield f"members are of several clusters: {clusters}"
+        if len(hashes) > 1:
+            yield f"members differ at revision {revision}: {hashes}"
+
+    def _all_write(self) -> None:
+        """Every API server, every member and every endpoint takes writes."""
+        since = time.monotonic()
+        wanted = {f"etcd-{machine}" for machine in self._etcd_nodes()}
+        wanted |= {f"api-{machine}" for machine in self._servers()} | self._endpoints()
+
+        def missing() -> str:
+            working = {w.client for w in self.writers.writes() if w.acknowledged and w.begun > since}
+            return ", ".join(sorted(wanted - working))
+
+        eventually(missing, 60)
+
+    def _measured(self, name: str, begun: float, ended: float) -> Measured:
+        done = self.writers.writes()
+        gaps = {
+            kind: round(longest_gap(done, kind, begun, ended), 2)
+            for kind in KINDS
+            if any(w.kind == kind and w.acknowledged and w.begun < begun for w in done)
+        }
+        outcomes: Counter[str] = Counter(w.outcome for w in done if begun < w.begun < ended)
+        measured = Measured(name, round(ended - begun, 1), gaps, dict(outcomes))
+        RESULTS.parent.mkdir(parents=True, exist_ok=True)
+        with RESULTS.open("a") as file:
+            file.write(json.dumps({"cluster": self.story.name, **asdict(measured)}) + "\n")
+        print(f"{name}: {measured.seconds} s, longest gaps {gaps} s, writes {dict(outcomes)}")
+        return measured
+
+    def _writes(self, kind: str) -> list[Write]:
+        """The writes of etcd, or those of the API by either way."""
+        return [w for w in self.writers.writes() if (w.kind == ETCD) == (kind == ETCD)]
+
+    def _cluster(self) -> Cluster:
+        return load(self.story.file.read_text())
+
+    def _nodes(self) -> tuple[Node, ...]:
+        return nodes(self._cluster())
+
+    def _endpoints(self) -> set[str]:
+        """The writers that the endpoint of the object should serve."""
+        match endpoint_kind(self._cluster()):
+            case EndpointKind.NODE_LOCAL:
+                return self.writers.local({n.name for n in self._nodes() if not n.control_plane})
+            case EndpointKind.SINGLE:
+                return set()
+            case _:
+                return {SHARED}
+
+    def _etcd_nodes(self) -> list[str]:
+        return [node.name for node in self._nodes() if node.etcd]
+
+    def _servers(self) -> list[str]:
+        return [node.name for node in self._nodes() if node.control_plane]
+
+
+@contextmanager
+def proving(story: Story, shared: tuple[str, int] | None = None) -> Iterator[Proof]:
+    """Writers run from here to the end; at the end, nothing that any of them was promised is lost."""
+    with Writers(story, shared=shared) as writers:
+        proof = Proof(story, writers)
+        yield proof
+        proof.kept()
