@@ -21,7 +21,7 @@ SERVICE_ACCOUNT_PUBLIC = f"{PKI}/service-account.pub"
 def component(context: NodeContext) -> Component:
     """The authorities that this node has to trust."""
     files: list[File] = []
-    if context.node.kubelet:
+    if context.node.kubelet or context.node.load_balancer:
         files.append(certificate(CLUSTER_CA, "ca/cluster"))
     if context.node.control_plane:
         files += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anykube.content import kubeconfig
+from anykube.content import haproxy, kubeconfig
 from anykube.content.authorities import CLUSTER_CA
 from anykube.content.authorities import NAME as AUTHORITIES
 from anykube.content.context import NodeContext
@@ -36,7 +36,9 @@ def component(context: NodeContext) -> Component:
     )
     files = (binary(NAME), *credentials, yaml_config(CONFIG, _config(context)), service.file())
     directories = (("755", "root:root", FOLDER),)
-    return Component(NAME, files, service.unit, directories, (SYSTEM, AUTHORITIES))
+    balancer = (haproxy.NAME,) if haproxy.local(context) else ()
+    after = (SYSTEM, AUTHORITIES, *balancer)
+    return Component(NAME, files, service.unit, directories, after, programs=("nft",))
 
 
 def _config(context: NodeContext) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anykube.content import containerd, images, kubeconfig
+from anykube.content import containerd, haproxy, images, kubeconfig
 from anykube.content.apiserver import CIPHER_SUITES
 from anykube.content.authorities import CLUSTER_CA
 from anykube.content.authorities import NAME as AUTHORITIES
@@ -64,7 +64,8 @@ def component(context: NodeContext) -> Component:
     )
     files = (binary(NAME), *credentials, *serving, yaml_config(CONFIG, _config(context)), service.file())
     directories = (("750", "root:root", KUBELET),)
-    after = (SYSTEM, AUTHORITIES, containerd.NAME, images.NAME, CNI)
+    balancer = (haproxy.NAME,) if haproxy.local(context) else ()
+    after = (SYSTEM, AUTHORITIES, containerd.NAME, images.NAME, CNI, *balancer)
     return Component(NAME, files, service.unit, directories, after)
 
 

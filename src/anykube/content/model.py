@@ -51,11 +51,12 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A systemd unit that should run. `inputs` are the paths whose change means a restart,
-    its own unit file first. `blocking`: starting it returns when it serves (Type=notify or oneshot)."""
+    """A systemd unit that should run. `inputs` are the paths whose change means a restart, its own unit
+    file first; `reloadable` are those of them that a reload is enough for."""
 
     name: str
     inputs: tuple[str, ...]
+    reloadable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Component:
     """A part of a node that is installed, restarted and reported as one: its files and its unit.
 
     `directories` are made (mode, owner, path) before the files. `after` names components of the same
-    node that must be in place before this one starts.
+    node that must be in place before this one starts. `programs` are what it needs of the distribution.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Component:
     unit: Unit | None = None
     directories: tuple[tuple[str, str, str], ...] = ()
     after: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
 from anykube.content import (
@@ -12,6 +13,7 @@ from anykube.content import (
     containerd,
     controller_manager,
     etcd,
+    haproxy,
     images,
     kube_proxy,
     kubelet,
@@ -21,7 +23,7 @@ from anykube.content import (
 from anykube.content.context import NodeContext
 from anykube.content.model import Component
 from anykube.facts.host import SystemFacts
-from anykube.spec.endpoint import API_PORT, ApiEndpoint
+from anykube.spec.endpoint import API_PORT, LOOPBACK, SHARED_PORT, ApiEndpoint
 from anykube.spec.model import Cluster, EndpointKind, Role
 from anykube.spec.nodes import Node
 
@@ -33,9 +35,13 @@ def components(context: NodeContext) -> tuple[Component, ...]:
 
 def _components(context: NodeContext) -> Iterator[Component]:
     node = context.node
+    balancer = haproxy.local(context) or haproxy.shared(context)
     yield system.component(context)
-    if node.kubelet:
+    if node.kubelet or balancer:
         yield authorities.component(context)
+    if balancer:
+        yield haproxy.component(context)
+    if node.kubelet:
         yield containerd.component(context)
         yield images.component(context)
         yield cni.component(context)
@@ -57,7 +63,7 @@ def managed_paths() -> tuple[str, ...]:
 
 def managed_units() -> tuple[str, ...]:
     """Every unit that anykube may put on a node of any role, sorted."""
-    return tuple(sorted(component.unit.name for component in _everything() if component.unit))
+    return tuple(sorted({component.unit.name for component in _everything() if component.unit}))
 
 
 _EVERYTHING_ON = """{
@@ -77,8 +83,8 @@ _EVERYTHING_ON = """{
 
 @cache
 def _everything() -> tuple[Component, ...]:
-    """The components of a node that has every role, in a cluster with every option: paths never depend on
-    names or versions, so this one example has them all."""
+    """The components of a node that has every role, in a cluster with every option, and those of a worker:
+    paths never depend on names or versions, so these examples have them all."""
     system_facts = SystemFacts(
         hostname="any",
         os="debian",
@@ -99,12 +105,18 @@ def _everything() -> tuple[Component, ...]:
         disk_free={},
         addresses=(),
     )
+    own = (("any", "192.0.2.1"),)
     context = NodeContext(
         cluster=Cluster.model_validate_json(_EVERYTHING_ON),
         node=Node(name="any", pool="all", roles=tuple(Role)),
         address="192.0.2.1",
         system=system_facts,
-        etcd_members=(("any", "192.0.2.1"),),
-        endpoint=ApiEndpoint(EndpointKind.SINGLE, "192.0.2.1", API_PORT, (("any", "192.0.2.1"),)),
+        etcd_members=own,
+        endpoint=ApiEndpoint(EndpointKind.VIRTUAL_IP, "192.0.2.2", SHARED_PORT, own, own),
     )
-    return components(context)
+    worker = replace(
+        context,
+        node=Node(name="any", pool="all", roles=(Role.WORKER,)),
+        endpoint=ApiEndpoint(EndpointKind.NODE_LOCAL, LOOPBACK, API_PORT, own),
+    )
+    return (*components(context), *components(worker))

@@ -66,6 +66,8 @@ class Service:
     """A service that anykube installs. `inputs` are the files whose change means a restart, without the unit.
 
     kind: 'notify' says itself when it serves, 'oneshot' has done its work when it ends, 'exec' says nothing.
+    reload: command lines, in systemd's own quoting, that have a running process take over changed inputs.
+    wants: units that are started with it.  bound_to: stops whenever that unit stops.
     """
 
     name: str
@@ -75,6 +77,9 @@ class Service:
     inputs: Sequence[str] = ()
     after: Sequence[str] = ()
     settings: Settings = field(default=())
+    reload: Sequence[str] = ()
+    wants: Sequence[str] = ()
+    bound_to: str = ""
 
     @property
     def path(self) -> str:
@@ -84,7 +89,8 @@ class Service:
     @property
     def unit(self) -> Unit:
         """The unit as the planner sees it."""
-        return Unit(self.name, (self.path, *dict.fromkeys(self.inputs)))
+        reloadable = frozenset(self.inputs if self.reload else ())
+        return Unit(self.name, (self.path, *dict.fromkeys(self.inputs)), reloadable)
 
     def file(self) -> File:
         """The unit file."""
@@ -96,8 +102,11 @@ class Service:
         return File(self.path, Text(render(sections)), UNIT_MODE)
 
     def _unit_section(self) -> Settings:
-        after = " ".join(("network.target", *self.after))
+        bound = (self.bound_to,) if self.bound_to else ()
+        after = " ".join(("network.target", *self.after, *bound))
         section = [("Description", self.description.replace("%", "%%")), ("After", after)]
+        section += [("BindsTo", unit) for unit in bound]
+        section += [("Wants", unit) for unit in self.wants]
         if self.kind != "oneshot":
             # Without a limit systemd would give up after five quick failures and leave the service dead.
             section.append(("StartLimitIntervalSec", "0"))
@@ -108,6 +117,8 @@ class Service:
         # '+': as root, whatever user the service has.
         record = "-+" + command_line((RECORD_INPUTS, self.name, *self.unit.inputs))
         section = [("Type", self.kind), ("ExecStartPre", record), ("ExecStart", command_line(self.command))]
+        if self.reload:
+            section += [("ExecReload", line) for line in (record, *self.reload)]
         if self.kind == "oneshot":
             section.append(("RemainAfterExit", "yes"))
         else:

@@ -31,6 +31,7 @@ UNIT_DATA = {
 }
 """Where units keep what they make: `clean` empties these folders if they are ours."""
 
+UNIT_STATES = ("started", "restarted", "reloaded", "stopped", "absent")
 BASE_SECONDS = 60.0
 UNIT_SECONDS = 330.0
 """Longer than systemd's own limit for a start (content/unit.py), so that systemd tells what is wrong."""
@@ -65,11 +66,11 @@ class NodeHand:
         await self._run(f"removing {len(paths)} files", node_scripts.REMOVE, (), lines, BASE_SECONDS)
 
     async def set_unit(self, unit: str, state: str) -> None:
-        """Bring a unit to 'started' (and enabled), 'restarted' or 'absent'.
+        """Bring a unit to 'started' (and enabled), 'restarted', 'reloaded', 'stopped' or 'absent'.
 
         A failure carries the unit's status and the end of its journal as evidence.
         """
-        if not UNIT.fullmatch(unit) or state not in ("started", "restarted", "absent"):
+        if not UNIT.fullmatch(unit) or state not in UNIT_STATES:
             raise ValueError(f"not a unit and a state: {unit!r}, {state!r}")
         arguments = (unit, state, *UNIT_DATA.get(unit, ()))
         await self._run(f"{unit} {state}", node_scripts.SET_UNIT, arguments, None, UNIT_SECONDS)
@@ -79,15 +80,35 @@ class NodeHand:
         data = tuple(folder for folders in UNIT_DATA.values() for folder in folders)
         await self._run("cleaning the node", node_scripts.CLEAN, data, None, UNIT_SECONDS)
 
+    async def script(
+        self,
+        what: str,
+        text: str,
+        arguments: Sequence[str],
+        seconds: float = BASE_SECONDS,
+        *,
+        tolerant: bool = False,
+    ) -> str:
+        """Run one more script that begins with the fence; its output. `tolerant`: any status will do."""
+        return await self._run(what, text, arguments, None, seconds, tolerant=tolerant)
+
     async def _run(
-        self, what: str, script: str, arguments: Sequence[str], stdin: Input, seconds: float
-    ) -> None:
+        self,
+        what: str,
+        script: str,
+        arguments: Sequence[str],
+        stdin: Input,
+        seconds: float,
+        *,
+        tolerant: bool = False,
+    ) -> str:
         argv = ["sh", "-c", script, "anykube", self._lineage, str(self._epoch), *arguments]
         result = await self._transport.run(argv, stdin=stdin, seconds=seconds)
         if result.status == node_scripts.FENCED and node_scripts.FENCED_WORD in result.stderr:
             raise self._fenced(result)
-        if result.status:
+        if result.status and not (tolerant and result.stdout):
             raise CommandError(self._transport.name, what, result.status, result.stderr)
+        return result.stdout
 
     def _fenced(self, result: Result) -> FencedError:
         _, _, why = result.stderr.partition(node_scripts.FENCED_WORD)

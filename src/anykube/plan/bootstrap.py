@@ -1,7 +1,8 @@
 """Phase three: from machines to running components, the same for containers, VMs and bare metal.
 
 Per node and component one step: place the files that differ, then bring the unit to run with them.
-A restart is planned exactly when a process runs with inputs that are not the wanted ones.
+A restart, or a reload where that is enough, is planned exactly when a process runs with inputs that are
+not the wanted ones.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ AFTER_SERVERS = frozenset({"kubelet"})
 after a fraction of a second, and needs no role that an API server makes at its first start."""
 AFTER_API = frozenset({"kube-controller-manager", "kube-scheduler", "kube-proxy"})
 """Components that are refused until the API is ready, and then wait for seconds before they try again."""
+STATES = {"start": "started", "restart": "restarted", "reload": "reloaded"}
+"""What is done with a unit, and the state that it is brought to."""
 DISRUPTIONS = {
     "etcd": "the API answers no writes while its etcd restarts",
     "kube-apiserver": "the API server of this node restarts",
@@ -153,8 +156,7 @@ class _NodePlanner:
             effects.append(PutFiles(self._name, files, component.directories))
         action, reason = self._unit_action(component)
         if component.unit and action:
-            state = "restarted" if action == "restart" else "started"
-            effects.append(SetUnit(self._name, component.unit.name, state))
+            effects.append(SetUnit(self._name, component.unit.name, STATES[action]))
             changes.append(Change(action, "unit", component.unit.name, reason))
         return Step(
             id=f"{self._name}/{component.name}",
@@ -215,20 +217,23 @@ class _NodePlanner:
             return "restart", f"is {found.active}"
         if found.load != "loaded":
             return "restart", f"runs, but its unit file is {found.load}"
-        if changed := self._stale_input(component.unit.inputs, found.inputs):
-            return "restart", changed
-        if found.needs_reload:
-            return "restart", "its unit file changed on the node"
+        stale = self._stale_inputs(component.unit.inputs, found.inputs)
+        if stale or found.needs_reload:
+            enough = component.unit.reloadable.issuperset(stale) and not found.needs_reload
+            reason = next(iter(stale.values()), "its unit file changed on the node")
+            return "reload" if enough else "restart", reason
         if not found.enabled:
             return "start", "would not start at boot"
         return "", ""
 
-    def _stale_input(self, paths: Sequence[str], started_with: Mapping[str, str]) -> str:
+    def _stale_inputs(self, paths: Sequence[str], started_with: Mapping[str, str]) -> Mapping[str, str]:
+        """The inputs that the process did not start with, and how they differ."""
+        stale: dict[str, str] = {}
         for path in paths:
             file = self._files[path]
             expected = expected_sha256(file, self._facts.secrets, self._facts.lock)
             if expected is None or self._will_change(file):
-                return f"{path} changes"
-            if started_with.get(path) != expected:
-                return f"runs with another {path}"
-        return ""
+                stale[path] = f"{path} changes"
+            elif started_with.get(path) != expected:
+                stale[path] = f"runs with another {path}"
+        return stale

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from anykube.plan.model import CLUSTER, LOCAL, Change, PhasePlan, Plan, Step
 
-SIGNS = {"create": "+", "delete": "-", "wait": ".", "update": "~", "start": ">", "restart": "~", "apply": "~"}
+SIGNS = {"create": "+", "delete": "-", "wait": ".", "start": ">"} | dict.fromkeys(
+    ("update", "restart", "reload", "apply"), "~"
+)
 SUBJECT_WIDTH = 46
 COLLAPSE = 5
 """Changes of one kind and reason on one target from which on only their number is shown."""

@@ -107,11 +107,21 @@ def etcd_alone() -> NodeContext:
     return replace(make_context(plain_control_plane().cluster, "demo-etcd-2"), birth=False)
 
 
+def worker_of_three() -> NodeContext:
+    """A worker of a cluster with three control planes: it balances over them on its own loopback address."""
+    pools = [
+        {"name": "cp", "roles": ["control-plane", "etcd"], "count": 3},
+        {"name": "worker", "roles": ["worker"]},
+    ]
+    return make_context(make_cluster(pools), "demo-worker-1")
+
+
 CASES: Mapping[str, Callable[[], NodeContext]] = {
     "single-in-container": single,
     "worker-in-vm": worker,
     "plain-control-plane": plain_control_plane,
     "etcd-alone": etcd_alone,
+    "worker-of-three": worker_of_three,
 }
 
 

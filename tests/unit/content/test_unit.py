@@ -112,7 +112,6 @@ def test_every_unit_records_its_inputs_before_anything_else(case: tuple[str, Nod
         first = text.index("ExecStartPre=")
         line = text[first + len("ExecStartPre=-+") : text.index("\nExecStart=")]
         assert text.startswith("ExecStartPre=-+", first)
-        assert text.count("ExecStartPre=") == 1
         assert read_back(line) == [RECORD_INPUTS, component.unit.name, *component.unit.inputs]
 
 
@@ -128,7 +127,7 @@ def test_systemd_accepts_the_units(case: tuple[str, NodeContext], tmp_path: Path
             if file.path.endswith(".service") and isinstance(file.source, Text):
                 unit = tmp_path / file.path.rpartition("/")[2]
                 text = file.source.value
-                for folder in ("/usr/local/bin", "/usr/local/lib/anykube"):
+                for folder in ("/usr/local/bin", "/usr/local/lib/anykube", "/usr/sbin"):
                     text = "\n".join(
                         f"{line.partition('=')[0]}={program} \\"
                         if f"={folder}" in line or f"+{folder}" in line

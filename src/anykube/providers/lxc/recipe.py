@@ -29,6 +29,7 @@ PACKAGES = (
     "procps",
     "ca-certificates",
     "haproxy",
+    "keepalived",
     "wireguard-tools",
     "libseccomp2",
     "iputils-ping",
@@ -69,6 +70,7 @@ MASKED = (
     "motd-news.timer",
     # Packages start these with a configuration that is not ours.
     "haproxy.service",
+    "keepalived.service",
     "nftables.service",
 )
 FILES: Mapping[str, str] = {
@@ -102,6 +104,7 @@ REMOVED = (
     "usr/lib/sysctl.d/*",
     "etc/sysctl.d/*",
     "etc/systemd/system/multi-user.target.wants/haproxy.service",
+    "etc/systemd/system/multi-user.target.wants/keepalived.service",
     "usr/share/doc/*",
     "usr/share/man/*",
     "usr/share/info/*",
