@@ -18,7 +18,7 @@ class NodeContext:
     """Everything that the files of a node depend on.
 
     etcd_members: (node name, address) of all members.  endpoint: how the API is reached.
-    birth: whether the etcd cluster is being born with this static member list (`new`), else `existing`.
+    birth: whether etcd is being born, all its members at once; later members join.
     """
 
     cluster: Cluster

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from anykube.content import system
 from anykube.content.context import NodeContext
 from anykube.content.files import CONFIG_MODE, binary, certificate, certificate_and_key
@@ -18,8 +20,11 @@ PKI = f"{FOLDER}/pki"
 MEMBERS = f"{FOLDER}/members.env"
 BIRTH = f"{STATE}/etcd"
 BORN = f"{BIRTH}/born.env"
-"""Written when the member first serves, apart from its data: a member that loses its data then cannot found a
-second cluster (kubespray#13261), whether or not anykube is there to see it."""
+"""Written when the member first serves, apart from its data: one that loses its data then does not start, and
+neither founds a second cluster (kubespray#13261) nor votes again on what it has forgotten."""
+FIRST_START = f"{BIRTH}/first-start.env"
+"""How a member starts the first time: at birth as part of a new cluster, or with the members that it joins.
+Gone as soon as it serves; from then on only its data counts."""
 CLIENT_PORT = 2379
 PEER_PORT = 2380
 STATE_NAME = "ETCD_INITIAL_CLUSTER_STATE"
@@ -27,6 +32,12 @@ METRICS_URL = "http://127.0.0.1:2381"
 QUOTA_BYTES = 8 * 1024**3
 """What etcd itself calls the largest sensible database; its default of 2 GiB ends in a read-only cluster."""
 BINARIES = ("etcd", "etcdctl", "etcdutl")
+
+_HAS_DATA = (
+    f"[ -d {ETCD}/member/wal ] || [ ! -e {BORN} ] || "
+    "{ echo 'the data of this etcd member is gone; see: anykube replace' >&2; exit 1; }"
+)
+_SERVES = f"echo {STATE_NAME}=existing >{BORN}; rm -f {FIRST_START}"
 
 
 def component(context: NodeContext) -> Component:
@@ -47,8 +58,10 @@ def component(context: NodeContext) -> Component:
         after=(system.SERVICE,),
         settings=(
             ("EnvironmentFile", MEMBERS),
+            ("EnvironmentFile", f"-{FIRST_START}"),
             ("EnvironmentFile", f"-{BORN}"),
-            ("ExecStartPost", "-+" + command_line(("/bin/sh", "-c", f"echo {STATE_NAME}=existing >{BORN}"))),
+            ("ExecStartPre", "+" + command_line(("/bin/sh", "-c", _HAS_DATA))),
+            ("ExecStartPost", "-+" + command_line(("/bin/sh", "-c", _SERVES))),
             ("User", "etcd"),
             ("Group", "etcd"),
             ("StateDirectory", "etcd"),
@@ -60,6 +73,7 @@ def component(context: NodeContext) -> Component:
         *(binary(name) for name in BINARIES),
         *certificates,
         File(MEMBERS, Text(_members(context)), CONFIG_MODE),
+        *((File(FIRST_START, Text(f"{STATE_NAME}=new\n"), CONFIG_MODE),) if context.birth else ()),
         service.file(),
     )
     directories = (
@@ -85,11 +99,15 @@ def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+def initial_cluster(members: Sequence[tuple[str, str]]) -> str:
+    """Members (name, peer URL) as etcd takes them at its first start."""
+    return ",".join(f"{name}={url}" for name, url in members)
+
+
 def _members(context: NodeContext) -> str:
-    """The members to start with when the cluster is born, or to join; BORN overrides the state later."""
-    members = ",".join(f"{name}={peer_url(address)}" for name, address in context.etcd_members)
-    state = "new" if context.birth else "existing"
-    return f'ETCD_INITIAL_CLUSTER="{members}"\n{STATE_NAME}={state}\n'
+    """The members as the object has them. Read at a first start only, and FIRST_START goes before it."""
+    members = initial_cluster([(name, peer_url(address)) for name, address in context.etcd_members])
+    return f'ETCD_INITIAL_CLUSTER="{members}"\n{STATE_NAME}=existing\n'
 
 
 def _flags(context: NodeContext) -> tuple[str, ...]:

@@ -54,6 +54,14 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a member says it stands: the leader that it follows (0 if none), and what it has applied."""
+
+    leader: int
+    applied: int
+
+
+@dataclass(frozen=True, slots=True)
 class Etcd:
     """etcd as a whole, from the views of all nodes that answered. Without any view it is `Etcd()`.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from anykube.facts.etcd import Member, View
+from anykube.facts.etcd import Member, Standing, View
 
 
 class _Answer(BaseModel):
@@ -56,6 +56,12 @@ _STATUSES = TypeAdapter(list[_Endpoint])
 def members(text: str) -> tuple[Member, ...]:
     """The answer of `etcdctl member list`, or of a change of members. ValueError if it is none."""
     return _members(_Members.model_validate_json(text))
+
+
+def standing(text: str) -> dict[int, Standing]:
+    """The answer of `endpoint status --cluster`: members that answered, by id. ValueError if it is none."""
+    found = (entry.status for entry in _STATUSES.validate_json(text))
+    return {status.header.member_id: Standing(status.leader, status.applied) for status in found}
 
 
 def view(lines: Sequence[str]) -> View | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from anykube.content.certificates import certificate_requests, secret_requests
 from anykube.content.context import NodeContext
@@ -19,9 +20,11 @@ from anykube.plan.artifacts import plan_artifacts
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.bootstrap import fresh_host, plan_nodes
 from anykube.plan.certificates import plan_certificates, reissued
+from anykube.plan.leave import DRAIN_SECONDS, plan_leave, surplus
 from anykube.plan.model import Phase, PhasePlan, Plan
 from anykube.plan.order import checked
 from anykube.plan.provision import plan_provision
+from anykube.plan.replacing import as_if_gone, refuse_replacing
 from anykube.plan.rules import notes, obstacles, refuse_forbidden
 from anykube.spec.endpoint import ApiEndpoint, api_endpoint
 from anykube.spec.model import Cluster
@@ -29,34 +32,60 @@ from anykube.spec.nodes import nodes
 
 
 def plan(
-    cluster: Cluster, facts: Facts, record: Record, blueprint: Blueprint, previous: Cluster | None = None
+    cluster: Cluster,
+    facts: Facts,
+    record: Record,
+    blueprint: Blueprint,
+    previous: Cluster | None = None,
+    *,
+    replacing: frozenset[str] = frozenset(),
+    drain_seconds: float = DRAIN_SECONDS,
 ) -> Plan:
     """What must be done so that the world is as the object says.
 
-    `previous` is the object applied last. A phase behind one with pending steps is provisional: it is
-    planned on what a fresh machine will look like, and again on what was observed before it runs. What is
-    to be done on a machine that is off is not guessed: it has its content, and shows it once it runs.
+    `previous` is the object applied last, `replacing` are nodes to be made anew. A phase behind one with
+    pending steps is provisional: it is planned on what a fresh machine will look like, and again on what was
+    observed before it runs. What is to be done on a machine that is off is not guessed: it has its content,
+    and shows it once it runs.
     """
     refuse_forbidden(cluster, previous)
+    wanted = nodes(cluster)
+    leave = partial(plan_leave, wanted=wanted, record=record, blueprint=blueprint, seconds=drain_seconds)
+    leaving = leave(Phase.REPLACE, sorted(replacing), facts=facts)
+    refuse_replacing(replacing, wanted, facts, leaving)
+    facts = as_if_gone(replacing, wanted, facts, blueprint)
+    coming = _coming(cluster, facts, record, blueprint, previous, provisional=bool(leaving.pending))
+    ahead = any(phase.provisional or phase.pending for phase in coming)
+    retire = leave(Phase.RETIRE, surplus(facts, record, blueprint), facts=facts, provisional=ahead)
+    return Plan(cluster.name, (leaving, *coming, retire))
+
+
+def _coming(
+    cluster: Cluster,
+    facts: Facts,
+    record: Record,
+    blueprint: Blueprint,
+    previous: Cluster | None,
+    *,
+    provisional: bool,
+) -> tuple[PhasePlan, ...]:
+    """The phases in which the nodes of the object come, and become what they should be."""
     hosts = known_hosts(facts, blueprint)
-    artifacts = PhasePlan(
-        Phase.ARTIFACTS, checked(plan_artifacts(cluster, facts, architecture(hosts, facts)))
-    )
-    provision = PhasePlan(
-        Phase.PROVISION, checked(plan_provision(facts, blueprint)), provisional=bool(artifacts.pending)
-    )
-    ahead = provision.provisional or bool(provision.pending)
+    steps = checked(plan_artifacts(cluster, facts, architecture(hosts, facts)))
+    artifacts = PhasePlan(Phase.ARTIFACTS, steps, provisional)
+    ahead = provisional or bool(artifacts.pending)
+    provision = PhasePlan(Phase.PROVISION, checked(plan_provision(facts, blueprint)), provisional=ahead)
+    ahead = ahead or bool(provision.pending)
     bootstrap = _bootstrap(cluster, facts, record, blueprint, previous, hosts, provisional=ahead)
     ahead = ahead or bool(bootstrap.pending)
-    if any(node.control_plane and node.name in _asleep(facts) for node in nodes(cluster)):
-        unseen = PhasePlan(Phase.ADDONS, (), provisional=True)
-        return Plan(cluster.name, (artifacts, provision, bootstrap, unseen))
-    kubernetes = KubernetesFacts() if ahead and not facts.kubernetes.ready else facts.kubernetes
     wanted = nodes(cluster)
+    if any(node.control_plane and node.name in _asleep(facts) for node in wanted):
+        unseen = PhasePlan(Phase.ADDONS, (), provisional=True)
+        return artifacts, provision, bootstrap, unseen
+    kubernetes = KubernetesFacts() if ahead and not facts.kubernetes.ready else facts.kubernetes
     blocked = frozenset(obstacle.target for obstacle in bootstrap.obstacles)
     steps = checked(plan_addons(cluster, wanted, endpoint(cluster, blueprint), kubernetes, blocked))
-    addons = PhasePlan(Phase.ADDONS, steps, provisional=ahead)
-    return Plan(cluster.name, (artifacts, provision, bootstrap, addons))
+    return artifacts, provision, bootstrap, PhasePlan(Phase.ADDONS, steps, provisional=ahead)
 
 
 def known_hosts(facts: Facts, blueprint: Blueprint) -> Mapping[str, HostFacts | Unreachable]:
@@ -102,8 +131,9 @@ def contexts(
     wanted, known = nodes(cluster), addresses(blueprint)
     members = tuple((node.name, known[node.name]) for node in wanted if node.etcd)
     api = endpoint(cluster, blueprint)
+    birth = not any(isinstance(host, HostFacts) and host.etcd_born for host in hosts.values())
     return tuple(
-        NodeContext(cluster, node, known[node.name], host.system, members, api)
+        NodeContext(cluster, node, known[node.name], host.system, members, api, birth)
         for node in wanted
         if isinstance(host := hosts[node.name], HostFacts)
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -177,7 +180,7 @@ def test_a_change_of_etcd_members_restarts_no_member_and_no_stacked_api_server(
     before = contexts["single-in-container"]
     after = replace(before, birth=False, etcd_members=(*before.etcd_members, ("new", "10.0.0.99")))
     changed = differing(before, after)
-    assert changed == {"/etc/etcd/members.env"}
+    assert changed == {"/etc/etcd/members.env", "/var/lib/anykube/etcd/first-start.env"}
     inputs = {path for part in components(after) if part.unit for path in part.unit.inputs}
     assert not changed & inputs
 
@@ -185,14 +188,39 @@ def test_a_change_of_etcd_members_restarts_no_member_and_no_stacked_api_server(
 def test_a_member_that_has_served_cannot_found_a_second_cluster(
     contexts: Mapping[str, NodeContext],
 ) -> None:
-    """The file that says so overrides the state of birth, and is not where the data is."""
+    """The file that says so overrides the state of birth, is not where the data is, and asks for data."""
     (etcd,) = (part for part in components(contexts["single-in-container"]) if part.name == "etcd")
     (unit,) = (file.source for file in etcd.files if file.path.endswith("/etcd.service"))
     assert isinstance(unit, Text)
     read = re.findall("^EnvironmentFile=(.*)$", unit.value, re.MULTILINE)
-    assert read == ["/etc/etcd/members.env", "-/var/lib/anykube/etcd/born.env"]
+    folder = "/var/lib/anykube/etcd"
+    assert read == ["/etc/etcd/members.env", f"-{folder}/first-start.env", f"-{folder}/born.env"]
+    assert f"rm -f {folder}/first-start.env" in unit.value
     assert "echo ETCD_INITIAL_CLUSTER_STATE=existing >/var/lib/anykube/etcd/born.env" in unit.value
     assert ("700", "root:root", "/var/lib/anykube/etcd") in etcd.directories
+
+
+@pytest.mark.parametrize(
+    ("data", "born", "starts"),
+    [(False, False, True), (True, True, True), (True, False, True), (False, True, False)],
+)
+def test_a_member_whose_data_is_gone_does_not_start(
+    contexts: Mapping[str, NodeContext], tmp_path: Path, data: bool, born: bool, starts: bool
+) -> None:
+    """The line of the unit, run by a shell over another tree."""
+    (etcd,) = (part for part in components(contexts["single-in-container"]) if part.name == "etcd")
+    (unit,) = (file.source for file in etcd.files if file.path.endswith("/etcd.service"))
+    assert isinstance(unit, Text)
+    (line,) = re.findall(r"ExecStartPre=\+/bin/sh \\\n    -c \\\n    \"(.*)\"", unit.value)
+    if data:
+        (tmp_path / "var/lib/etcd/member/wal").mkdir(parents=True)
+    (tmp_path / "var/lib/anykube/etcd").mkdir(parents=True)
+    if born:
+        (tmp_path / "var/lib/anykube/etcd/born.env").touch()
+    script = line.replace(" /var/", f" {tmp_path}/var/")
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == starts
+    assert starts or "anykube replace" in done.stderr
 
 
 def differing(before: NodeContext, after: NodeContext) -> set[str]:
