@@ -1,4 +1,4 @@
-"""Where a simulated Kubernetes API (simulated_api.py) keeps its objects: beside etcd's data, or in a real one.
+"""Where a simulated Kubernetes API (simulated_api.py) keeps its objects: beside etcd's data or in a real one.
 
 `FileObjects` takes the mark of a running unit for a running etcd. `EtcdObjects` asks the etcd that the API
 server's own flags name: what is lost there is lost.

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -78,10 +78,10 @@ class DryRun:
 class Zygote:
     """The process that the runs are forked from."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, prefix: Sequence[str] = ()) -> None:
         self._log = log.open("a")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.simulated.zygote"],
+            [*prefix, sys.executable, "-m", "tests.simulated.zygote"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -131,6 +131,8 @@ class Zygote:
 class Site:
     """Hosts node-1 (control plane) to node-<count>, and a state folder. Not for two threads."""
 
+    control_plane = "node-1"
+
     def __init__(self, folder: Path, count: int) -> None:
         self.folder = folder
         self.state = folder / "state"
@@ -142,17 +144,22 @@ class Site:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        hosts = [SimulatedHost(f"node-{n}", folder / "hosts" / f"node-{n}") for n in range(1, count + 1)]
-        self.hosts = {host.name: host for host in hosts}
-        for host in hosts:
+        self.hosts = {name: self.new_host(name) for name in (f"node-{n}" for n in range(1, count + 1))}
+        for host in self.hosts.values():
             self.do(host.start())
-            host.path("/etc/simulated/addresses").write_text(f"{_address(host.name)}\n")
+            host.path("/etc/simulated/addresses").write_text(f"{address_of(host.name)}\n")
             host.on_command = self._commanded
         (folder / "key").write_bytes(self._one_key())
         self.text = self.object_text()
         self._seed_store()
-        self.zygote = Zygote(folder / "zygote.log")
+        self.zygote = self.new_zygote()
         self._kill: tuple[int, float] | None = None
+
+    def new_host(self, name: str) -> SimulatedHost:
+        return SimulatedHost(name, self.folder / "hosts" / name)
+
+    def new_zygote(self) -> Zygote:
+        return Zygote(self.folder / "zygote.log")
 
     # -- running anykube
 
@@ -185,7 +192,7 @@ class Site:
             str(self.cache),
             {name: host.endpoint.port for name, host in self.hosts.items()},
             {name: str(host.root) for name, host in self.hosts.items()},
-            "node-1",
+            self.control_plane,
             str(self.folder / "answer.json"),
             kill_at,
             probe_seconds,
@@ -246,7 +253,7 @@ class Site:
         hosts = [
             {
                 "name": host.name,
-                "address": _address(host.name),
+                "address": address_of(host.name),
                 "hostKey": host.endpoint.host_key.strip(),
                 "pool": "cp" if host.name == "node-1" else "worker",
             }
@@ -282,15 +289,18 @@ class Site:
             (host.folder / "user_key.pub").write_text(public)
         return first.key.reveal()
 
+    def content(self, artifact: str) -> bytes:
+        """What is in an artifact."""
+        text = f"#!/bin/sh\n# {artifact}\n".encode()
+        return text + b"#" * LARGE if artifact == "kubelet" else text
+
     def _seed_store(self) -> None:
         """Small files in the store under their sha256, and the lock that names them."""
         folder = self.cache / "artifacts" / "sha256"
         folder.mkdir(parents=True)
         lock = {}
         for name in needed(load(self.text, "test")):
-            content = f"#!/bin/sh\n# {name}\n".encode()
-            if name == "kubelet":
-                content += b"#" * LARGE
+            content = self.content(name)
             sha256 = hashlib.sha256(content).hexdigest()
             (folder / sha256).write_bytes(content)
             image = name.startswith("image-")
@@ -315,11 +325,14 @@ def dry_run(site: Site) -> DryRun:
     return DryRun(events, {name: len(host.commands) for name, host in site.hosts.items()})
 
 
+AnySite = TypeVar("AnySite", bound=Site)
+
+
 @contextlib.contextmanager
-def opened(count: int) -> Iterator[Site]:
+def opened(count: int, make: Callable[[Path, int], AnySite] = Site) -> Iterator[AnySite]:  # type: ignore[assignment]
     """A site whose fresh hosts are kept as 'fresh'."""
     with tempfile.TemporaryDirectory(prefix="anykube-site-", dir=_fast_folder()) as folder:
-        site = Site(Path(folder), count)
+        site = make(Path(folder), count)
         try:
             site.seed_lock()
             site.save("fresh")
@@ -337,7 +350,7 @@ def _fast_folder() -> Path | None:
     return None
 
 
-def _address(name: str) -> str:
+def address_of(name: str) -> str:
     return f"192.0.2.{name.removeprefix('node-')}"
 
 
