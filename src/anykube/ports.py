@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from anykube.artifacts.store import Store
@@ -22,7 +22,8 @@ class Ports:
     """One cluster's doors. Functions open what they return when first used.
 
     `record` gives lineage and epoch, with which every change of a node is fenced; `fence` raises FencedError
-    when another run has taken the cluster over, for all that is not on a node.
+    when another run has taken the cluster over, for all that is not on a node. `forget_node` removes what is
+    kept here of a node that is gone, and closes its connection.
     """
 
     record: Record
@@ -33,4 +34,5 @@ class Ports:
     store: Store
     lock_file: LockFile
     forget: Callable[[], None]
+    forget_node: Callable[[str], Awaitable[None]]
     fence: Callable[[], None]

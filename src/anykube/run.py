@@ -24,10 +24,17 @@ from anykube.plan.stale import difference
 from anykube.plan.status import Status
 from anykube.plan.status import status as make_status
 from anykube.session import Session
-from anykube.spec.load import load
+from anykube.spec.nodes import nodes
 from anykube.state.journal import Journal
 
-PHASES = (Phase.ARTIFACTS, Phase.PROVISION, Phase.BOOTSTRAP, Phase.ADDONS)
+PHASES = (
+    Phase.REPLACE,
+    Phase.ARTIFACTS,
+    Phase.PROVISION,
+    Phase.BOOTSTRAP,
+    Phase.ADDONS,
+    Phase.RETIRE,
+)
 EVIDENT_UNIT = "kubelet.service"
 """What a node that fails is asked about; a unit that does not start brings its own journal."""
 
@@ -59,6 +66,7 @@ class Run:
         self._started = time.monotonic()
         self._lost: set[str] = set()
         """Targets with a failed step, or in whose way something was: later phases leave them alone."""
+        self._failed: set[str] = set()
         self._obstacles: dict[str, Obstacle] = {}
 
     async def apply(self, first: Plan, saved: Plan | None) -> Report:
@@ -67,9 +75,15 @@ class Run:
         self._emit(RunStarted(first.cluster, self._journal.run if self._journal else "", "apply"))
         for phase in PHASES:
             made = current.phase(phase)
+            # What is to be made anew has left after its phase, also if there was nothing to do for it.
+            self._session.replacing = frozenset()
             self._leave_alone(made.obstacles)
             if not made.pending:
                 continue
+            if phase is Phase.RETIRE and (missing := self._successors_missing()):
+                self.note(f"nobody leaves before {missing} is well")
+                ahead = len(made.pending)
+                break
             refuse_stale(saved, current, (made,))
             outcomes.append(await self._phase(made, report))
             if self._stop.stopping:
@@ -97,12 +111,18 @@ class Run:
         self._obstacles.update((obstacle.target, obstacle) for obstacle in obstacles)
         self._lost.update(self._obstacles)
 
+    def _successors_missing(self) -> str:
+        """A wanted node with an API server or etcd on which something failed: the others are needed now."""
+        servers = (node.name for node in nodes(self._session.cluster) if node.control_plane or node.etcd)
+        return ", ".join(name for name in servers if name in self._failed)
+
     async def _phase(self, made: PhasePlan, report: Report) -> Outcome:
         started = time.monotonic()
         self._emit(PhaseStarted(made.phase, len(made.pending)))
         performer = Performer(self._session.ports(), self._emit)
         outcome = await Engine(made.steps, performer, self._emit, self._stop, frozenset(self._lost)).run()
-        self._lost.update(step.target for step in made.steps if step.id in outcome.failed)
+        self._failed.update(step.target for step in made.steps if step.id in outcome.failed)
+        self._lost.update(self._failed)
         await self._keep_evidence(made, outcome)
         report.done += len(outcome.done)
         report.seconds[made.phase] = time.monotonic() - started
@@ -158,15 +178,21 @@ class Run:
 async def observe_cluster(session: Session) -> Facts:
     """A fresh snapshot, and with it a fresh blueprint of what the provider should have."""
     blueprint = session.draw([route.network for route in routes()])
-    return await observe(session.cluster, session.ports(), blueprint)
+    return await observe(session.cluster, session.ports(), blueprint, session.replacing)
 
 
 async def look(session: Session) -> tuple[Plan, Status]:
     """What is to be done, and how things are: both from one observation."""
     facts = await observe_cluster(session)
-    text = session.record.object
-    previous = load(text, f"record of {session.cluster.name}") if text else None
-    made = make_plan(session.cluster, facts, session.record, session.blueprint, previous)
+    made = make_plan(
+        session.cluster,
+        facts,
+        session.record,
+        session.blueprint,
+        session.previous,
+        replacing=session.replacing,
+        drain_seconds=session.drain_seconds,
+    )
     return made, make_status(session.cluster, facts, session.blueprint, made)
 
 
@@ -185,7 +211,7 @@ def refuse_stale(saved: Plan | None, current: Plan, phases: Sequence[PhasePlan])
 
 def _worth_going_on(phase: Phase, outcome: Outcome) -> bool:
     """A node that failed does not stop the others; without software or without an API nobody can go on."""
-    if phase is Phase.ARTIFACTS:
+    if phase in (Phase.REPLACE, Phase.ARTIFACTS):
         return outcome.complete
     return API_READY not in outcome.failed and API_READY not in outcome.blocked
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
@@ -19,12 +19,14 @@ from anykube.kube.client import KubeClient
 from anykube.paths import cache_dir, state_dir
 from anykube.pki.store import SecretStore
 from anykube.plan.blueprint import Blueprint
+from anykube.plan.leave import DRAIN_SECONDS
 from anykube.ports import SUPER_ADMIN, Ports
 from anykube.providers.base import Provider
 from anykube.providers.registry import make_provider
 from anykube.secret import Secret
 from anykube.spec.endpoint import ApiEndpoint, api_endpoint
-from anykube.spec.model import Cluster
+from anykube.spec.load import load
+from anykube.spec.model import Cluster, Machine
 from anykube.spec.nodes import nodes
 from anykube.state.clusters import SECRETS, folder, forget
 from anykube.state.lock import ClusterLock
@@ -51,7 +53,10 @@ class Doors:
 
 
 class Session:
-    """Everything that belongs to one cluster here. `record` and `blueprint` change as the run goes on."""
+    """Everything that belongs to one cluster here. `record` and `blueprint` change as the run goes on.
+
+    `replacing` are nodes to be made anew, until they have left; `drain_seconds` is how long a drain may take.
+    """
 
     doors: ClassVar[Doors] = Doors()
     """A process that works on simulated hosts (simulated_api.py) puts its own here."""
@@ -67,7 +72,12 @@ class Session:
         self.store = Store(self.folders.cache / "artifacts")
         self.record = self.records.load() or Record(cluster.name, lineage="")
         self.blueprint = Blueprint(machines={})
-        self.provider: Provider = make_provider(cluster, self.folders.cache, self.secrets, self.store)
+        self.replacing: frozenset[str] = frozenset()
+        self.drain_seconds = DRAIN_SECONDS
+        self.provider: Provider = make_provider(
+            cluster, self.folders.cache, self.secrets, self.store, self.departing
+        )
+        self._previous: tuple[str, Cluster | None] = ("", None)
         self._transports: dict[str, Transport] = {}
         self._kube: KubeClient | None = None
 
@@ -97,6 +107,31 @@ class Session:
         if self._lock is not None:
             self._lock.check()
 
+    @property
+    def previous(self) -> Cluster | None:
+        """The object that was applied last."""
+        if self._previous[0] != self.record.object:
+            text = self.record.object
+            self._previous = (text, load(text, f"record of {self.cluster.name}"))
+        return self._previous[1]
+
+    def departing(self) -> Mapping[str, Machine]:
+        """Machines that the object listed and does not list any more, until they are clean."""
+        earlier = {name: Machine.model_validate_json(text) for name, text in self.record.departing.items()}
+        known = {**earlier, **_listed(self.previous)}
+        return {name: machine for name, machine in known.items() if name not in _listed(self.cluster)}
+
+    async def forget_node(self, name: str) -> None:
+        """Remove what is kept here of a node that is gone. One that is made anew keeps its address."""
+        self.secrets.forget_node(name)
+        if transport := self._transports.pop(name, None):
+            await transport.close()
+        if name not in self.blueprint.machines:
+            addresses, departing = dict(self.record.addresses), dict(self.record.departing)
+            addresses.pop(name, None)
+            departing.pop(name, None)
+            self.record = self.records.save(replace(self.record, addresses=addresses, departing=departing))
+
     def ports(self) -> Ports:
         """The doors for the handlers."""
         return Ports(
@@ -108,6 +143,7 @@ class Session:
             store=self.store,
             lock_file=self.lock_file,
             forget=lambda: forget(self.folder),
+            forget_node=self.forget_node,
             fence=self.fence,
         )
 
@@ -122,8 +158,9 @@ class Session:
 
     def addresses(self) -> Mapping[str, str]:
         """Name and address of every machine: as planned, else as recorded."""
+        leaving = {name: machine.address for name, machine in self.departing().items()}
         planned = {name: machine.address for name, machine in self.blueprint.machines.items()}
-        return {**self.record.addresses, **planned}
+        return {**self.record.addresses, **leaving, **planned}
 
     def transport(self, node: str) -> Transport:
         """The connection to a node. UsageError if the cluster has no such node."""
@@ -183,3 +220,9 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _listed(cluster: Cluster | None) -> Mapping[str, Machine]:
+    """The existing machines of an object, by name."""
+    machines = cluster.spec.machines.provider.machines if cluster else None
+    return {host.name: host for host in machines.hosts} if machines else {}

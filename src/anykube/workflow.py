@@ -6,19 +6,22 @@ report = await apply(cluster, text=..., approve=lambda plan: True, emit=print)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import dataclasses
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
+from anykube.errors import UsageError
 from anykube.events import Sink, nowhere
 from anykube.execute.engine import StopFlag
 from anykube.observe.networks import check_addresses
+from anykube.plan.leave import DRAIN_SECONDS
 from anykube.plan.model import Plan
 from anykube.plan.remove import plan_remove
 from anykube.plan.status import Status
 from anykube.run import Report, Run, look, observe_cluster, refuse_stale
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
+from anykube.spec.nodes import nodes
 from anykube.state.journal import start_run
 from anykube.state.record import new_record
 
@@ -30,9 +33,17 @@ def validate(cluster: Cluster, *, text: str = "", source: str = "", folders: Fol
     _check_addresses(Session(cluster, folders), text, source)
 
 
-async def plan(cluster: Cluster, *, text: str = "", source: str = "", folders: Folders | None = None) -> Plan:
+async def plan(
+    cluster: Cluster,
+    *,
+    text: str = "",
+    source: str = "",
+    folders: Folders | None = None,
+    drain_seconds: float = DRAIN_SECONDS,
+) -> Plan:
     """What apply would do. Reads only; no lock."""
     async with Session(cluster, folders) as session:
+        session.drain_seconds = drain_seconds
         _check_addresses(session, text, source)
         return (await look(session))[0]
 
@@ -43,7 +54,7 @@ async def status(cluster: Cluster, *, folders: Folders | None = None) -> Status:
         return (await look(session))[1]
 
 
-async def apply(
+async def apply(  # noqa: PLR0913  all but the first by name
     cluster: Cluster,
     *,
     text: str,
@@ -53,6 +64,8 @@ async def apply(
     emit: Sink = nowhere,
     stop: StopFlag | None = None,
     folders: Folders | None = None,
+    replacing: Collection[str] = (),
+    drain_seconds: float = DRAIN_SECONDS,
 ) -> Report:
     """Make the world as the object says. `text` and `source` are kept in the record.
 
@@ -61,7 +74,9 @@ async def apply(
     """
     async with Session(cluster, folders) as session:
         _check_addresses(session, text, source)
+        session.drain_seconds = drain_seconds
         async with session.lock(f"apply {cluster.name}") as lock:
+            session.replacing = frozenset(replacing)
             session.record = session.records.load() or session.record
             first, seen = await look(session)
             refuse_stale(saved, first, first.phases)
@@ -75,6 +90,39 @@ async def apply(
                         f"the last run ended without finishing ({lock.interrupted}); going on from there"
                     )
                 return await run.apply(first, saved)
+
+
+async def replace(  # noqa: PLR0913  all but two by name
+    cluster: Cluster,
+    node: str,
+    *,
+    text: str,
+    source: str = "",
+    approve: Approve,
+    emit: Sink = nowhere,
+    stop: StopFlag | None = None,
+    folders: Folders | None = None,
+    drain_seconds: float = DRAIN_SECONDS,
+) -> Report:
+    """Take one node out of the cluster, dead or alive, and make it anew; then as apply.
+
+    UsageError if there is no such node, PlanError if data would be lost with it. Once the old one has left,
+    a plain apply finishes what was interrupted.
+    """
+    known = [wanted.name for wanted in nodes(cluster)]
+    if node not in known:
+        raise UsageError(f"{cluster.name} has no node {node[:60]!r}.", remedy=f"nodes: {', '.join(known)}")
+    return await apply(
+        cluster,
+        text=text,
+        source=source,
+        approve=approve,
+        emit=emit,
+        stop=stop,
+        folders=folders,
+        replacing=(node,),
+        drain_seconds=drain_seconds,
+    )
 
 
 async def destroy(
@@ -105,13 +153,19 @@ def _begin(session: Session, text: str, source: str) -> None:
     """Note what is about to be made true, and fence off every earlier run."""
     blueprint = session.blueprint
     record = session.record if session.known else session.records.save(new_record(session.cluster.name))
+    # A node that leaves has its address until it is gone (Session.forget_node), and nobody else gets it.
+    wanted = {name: machine.address for name, machine in blueprint.machines.items()}
+    departing = {
+        name: machine.model_dump_json(by_alias=True) for name, machine in session.departing().items()
+    }
     session.records.save(
-        replace(
+        dataclasses.replace(
             record,
             site=dict(blueprint.choices),
-            addresses={name: machine.address for name, machine in blueprint.machines.items()},
+            addresses={**record.addresses, **wanted},
             object=text,
             source=source or record.source,
+            departing=departing,
         )
     )
     session.record = session.records.next_epoch()

@@ -12,6 +12,7 @@ from anykube.errors import ArtifactError, PlanError
 from anykube.events import Sink, StepProgress
 from anykube.execute import conditions
 from anykube.execute.node import NodeHand
+from anykube.kube.drain import drain, uncordon
 from anykube.pki.authority import generate, issue
 from anykube.plan import effects
 from anykube.plan.effects import Effect
@@ -49,6 +50,8 @@ class Performer:
                 | effects.RemoveSite()
             ):
                 await self._ports.provider.perform(effect, self._reporter(step))
+            case effects.DrainNode() | effects.UncordonNode() | effects.ForgetNode():
+                await self._leave(effect, step)
             case effects.ForgetCluster():
                 await asyncio.to_thread(self._ports.forget)
             case effects.ApplyObjects() | effects.DeleteObjects():
@@ -116,6 +119,22 @@ class Performer:
                 for reference in references:
                     await asyncio.to_thread(self._ports.fence)
                     await kube.delete(reference)
+
+    async def _leave(
+        self, effect: effects.DrainNode | effects.UncordonNode | effects.ForgetNode, step: Step
+    ) -> None:
+        match effect:
+            case effects.DrainNode(node, seconds):
+                report = self._reporter(step)
+
+                def progress(gone: int, met: int) -> None:
+                    report(node, "pods", gone, met, "pods")
+
+                await drain(self._ports.kube(), node, seconds, str(self._ports.record.epoch), progress)
+            case effects.UncordonNode(node):
+                await uncordon(self._ports.kube(), node)
+            case effects.ForgetNode(node):
+                await self._ports.forget_node(node)
 
     async def _wait(self, effect: effects.WaitFor) -> None:
         condition, remedy = self._condition(effect)

@@ -11,6 +11,7 @@ class Record:
     """One per cluster. `lineage` never changes; `serial` grows with each write; `epoch` with each run.
 
     `site` holds what the provider chose (such as the subnet), `addresses` the address of each node.
+    `departing` holds, as JSON, machines that were listed in the object and are to be cleaned.
     `object` is the text of the cluster object that was applied last, `source` the file it came from.
     """
 
@@ -22,3 +23,4 @@ class Record:
     addresses: Mapping[str, str] = field(default_factory=dict)
     object: str = ""
     source: str = ""
+    departing: Mapping[str, str] = field(default_factory=dict)

@@ -21,6 +21,8 @@ from anykube.secret import Secret
 
 READY_SECONDS = 3.0
 PAGE = 500
+EVICTION_REFUSED = frozenset({429, 403, 500})
+"""A budget allows none now; its namespace is on its way out; more than one budget covers it."""
 PAGES = 400
 """Lists end somewhere: 200 000 objects of a kind are more than Kubernetes supports of any."""
 
@@ -78,9 +80,12 @@ class KubeClient:
             raise failure(answer, f"show {name}")
         return decoded(answer, f"GET {name}")
 
-    async def list_objects(self, kind: str, *, namespace: str = "", labels: str = "") -> tuple[Object, ...]:
-        """All objects of a kind, of all namespaces when none is given. `labels` is a label selector."""
-        parameters = {"limit": str(PAGE)} | ({"labelSelector": labels} if labels else {})
+    async def list_objects(
+        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> tuple[Object, ...]:
+        """All objects of a kind, of all namespaces when none is given. `labels`, `fields`: selectors."""
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        parameters = {"limit": str(PAGE)} | {key: value for key, value in selectors.items() if value}
         found: list[Object] = []
         for _ in range(PAGES):
             answer = await self._connection.send(
@@ -119,6 +124,38 @@ class KubeClient:
         if answer.status not in (200, 201):
             raise failure(answer, f"apply {name}")
         return decoded(answer, f"apply of {name}")
+
+    async def merge(self, name: str, patch: Mapping[str, Any]) -> bool:
+        """Change some fields of an object (null removes one). False if it is not there."""
+        answer = await self._connection.send(
+            "PATCH",
+            parse(name).path,
+            parameters={"fieldManager": MANAGER},
+            content=json.dumps(patch).encode(),
+            media_type="application/merge-patch+json",
+        )
+        if answer.status not in (200, 404):
+            raise failure(answer, f"change {name}")
+        return answer.status != 404
+
+    async def evict(self, namespace: str, name: str, uid: str) -> str:
+        """Ask to end one pod, if its PodDisruptionBudgets allow that. '' if it ends, else why not.
+
+        A pod of the same name with another uid is left alone: then the one that was meant is gone.
+        """
+        thing = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        path = f"{parse(f'Pod/{namespace}/{name}').path}/eviction"
+        answer = await self._connection.send("POST", path, content=json.dumps(thing).encode())
+        if answer.status in (200, 201, 202, 404, 409):
+            return ""
+        if answer.status in EVICTION_REFUSED:
+            return status_message(answer)
+        raise failure(answer, f"evict {namespace}/{name}")
 
     async def delete(self, name: str) -> bool:
         """Delete an object, and what it owns with it, in the background. False if it was not there."""

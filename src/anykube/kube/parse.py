@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anykube.addons.rbac import POOL_LABEL
+from anykube.addons.rbac import DRAIN_ANNOTATION, POOL_LABEL
 from anykube.facts.kubernetes import NodeFacts, WorkloadFacts
 
 REASON_LIMIT = 300
@@ -43,6 +43,7 @@ def node_facts(thing: Mapping[str, Any]) -> NodeFacts:
         unschedulable=bool(thing.get("spec", {}).get("unschedulable")),
         reason="" if ready else (reason or "its kubelet has not reported yet")[:REASON_LIMIT],
         pool=str((thing["metadata"].get("labels") or {}).get(POOL_LABEL, "")),
+        draining=DRAIN_ANNOTATION in (thing["metadata"].get("annotations") or {}),
     )
 
 

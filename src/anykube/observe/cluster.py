@@ -6,11 +6,11 @@ import asyncio
 from datetime import UTC, datetime
 
 from anykube.addons.catalog import objects, workloads
-from anykube.content.node import managed_paths, managed_units
+from anykube.content.node import managed_paths, managed_programs, managed_units
 from anykube.facts.artifacts import ArtifactLock
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, Unreachable
-from anykube.facts.kubernetes import KubernetesFacts
+from anykube.facts.kubernetes import KubernetesFacts, NodeFacts
 from anykube.facts.machines import MachineState, SiteFacts
 from anykube.observe.hosts import probe_hosts
 from anykube.observe.kubernetes import observe_kubernetes
@@ -21,13 +21,20 @@ from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 
 
-async def observe(cluster: Cluster, ports: Ports, blueprint: Blueprint) -> Facts:
-    """A fresh snapshot: one round trip per running host, and the API if it answers."""
+async def observe(
+    cluster: Cluster, ports: Ports, blueprint: Blueprint, replacing: frozenset[str] = frozenset()
+) -> Facts:
+    """A fresh snapshot: one round trip per running host, and the API if it answers.
+
+    Nodes that leave, as they are not wanted or in `replacing`, are looked at more closely.
+    """
     lock = ports.lock_file.load()
     secrets = await asyncio.to_thread(ports.secrets.facts)
     site = await ports.provider.observe()
     hosts, kubernetes, fresh = await asyncio.gather(
-        _hosts(ports, site, blueprint), _kubernetes(cluster, ports, site, blueprint), ports.provider.fresh()
+        _hosts(ports, site, blueprint),
+        _kubernetes(cluster, ports, site, blueprint, replacing),
+        ports.provider.fresh(),
     )
     return Facts(
         now=datetime.now(UTC),
@@ -52,16 +59,18 @@ def _running(site: SiteFacts, name: str) -> bool:
 
 
 async def _hosts(ports: Ports, site: SiteFacts, blueprint: Blueprint) -> dict[str, HostFacts | Unreachable]:
-    running = [name for name in blueprint.machines if _running(site, name)]
+    wanted = blueprint.machines
+    surplus = [name for name in site.machines if name not in wanted and name in ports.record.addresses]
+    running = [name for name in (*wanted, *surplus) if _running(site, name)]
     if running and not ports.record.lineage and not ports.secrets.names() and blueprint.creates:
         # Machines of a cluster whose folder was lost: they can still be seen, and destroyed.
         return {name: Unreachable(name, "its SSH key is not here") for name in running}
     transports = {name: ports.transport(name) for name in running}
-    return dict(await probe_hosts(transports, managed_paths(), managed_units()))
+    return dict(await probe_hosts(transports, managed_paths(), managed_units(), managed_programs()))
 
 
 async def _kubernetes(
-    cluster: Cluster, ports: Ports, site: SiteFacts, blueprint: Blueprint
+    cluster: Cluster, ports: Ports, site: SiteFacts, blueprint: Blueprint, replacing: frozenset[str]
 ) -> KubernetesFacts:
     wanted = nodes(cluster)
     heads = [node.name for node in wanted if node.control_plane]
@@ -69,4 +78,10 @@ async def _kubernetes(
         return KubernetesFacts()
     api = endpoint(cluster, blueprint)
     things = [thing for group in objects(cluster, wanted, api).values() for thing in group]
-    return await observe_kubernetes(ports.kube(), things, workloads(cluster))
+    staying = blueprint.machines.keys() - replacing
+
+    def leaves(node: NodeFacts) -> bool:
+        ours = node.pool or node.name in site.machines
+        return bool(ours) and node.name not in staying
+
+    return await observe_kubernetes(ports.kube(), things, workloads(cluster), leaves)

@@ -7,16 +7,17 @@ per object finds what an apply would change. Requests run at once; the client bo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from anykube.addons.build import ADDON, MANAGED_BY, MANAGER
 from anykube.addons.references import KINDS, Object, reference
 from anykube.errors import KubeBusyError, KubeError, TransportError
 from anykube.facts.differences import differences
-from anykube.facts.kubernetes import KubernetesFacts, ObjectFacts, WorkloadFacts
+from anykube.facts.kubernetes import KubernetesFacts, NodeFacts, ObjectFacts, PodFacts, WorkloadFacts
 from anykube.kube.client import KubeClient
 from anykube.kube.parse import node_facts, workload_facts
+from anykube.kube.pods import budget_name, disruptions_allowed, evictable, pod_facts
 
 OURS = f"{MANAGED_BY}={MANAGER},{ADDON}"
 LOOKS = 3
@@ -27,19 +28,28 @@ T = TypeVar("T")
 
 
 async def observe_kubernetes(
-    client: KubeClient, objects: Sequence[Mapping[str, Any]], workloads: Sequence[str]
+    client: KubeClient,
+    objects: Sequence[Mapping[str, Any]],
+    workloads: Sequence[str],
+    leaves: Callable[[NodeFacts], bool] = lambda node: False,
 ) -> KubernetesFacts:
-    """Everything about the cluster. One that is not ready, or stops answering, is `KubernetesFacts()`."""
+    """Everything about the cluster. One that is not ready, or stops answering, is `KubernetesFacts()`.
+
+    `leaves` tells which nodes are about to be drained: only their pods are looked at.
+    """
     if not await client.ready():
         return KubernetesFacts()
     try:
-        return await _observe(client, objects, workloads)
+        return await _observe(client, objects, workloads, leaves)
     except (TransportError, KubeBusyError):
         return KubernetesFacts()
 
 
 async def _observe(
-    client: KubeClient, objects: Sequence[Mapping[str, Any]], workloads: Sequence[str]
+    client: KubeClient,
+    objects: Sequence[Mapping[str, Any]],
+    workloads: Sequence[str],
+    leaves: Callable[[NodeFacts], bool],
 ) -> KubernetesFacts:
     version = await client.version()
     nodes, *lists = await _together(
@@ -51,14 +61,37 @@ async def _observe(
     ours = {reference(item): item for items in lists for item in items}
     live = ours | {reference(node): node for node in nodes}
     compared = await _together([_compare(client, live.get(reference(thing)), thing) for thing in objects])
+    known = {node["metadata"]["name"]: node_facts(node) for node in nodes}
+    pods, budgets = await _leaving(client, [node.name for node in known.values() if leaves(node)])
     return KubernetesFacts(
         ready=True,
         version=version,
-        nodes={node["metadata"]["name"]: node_facts(node) for node in nodes},
+        nodes=known,
         objects=dict(zip(map(reference, objects), compared, strict=True)),
         workloads=_workloads(live, workloads),
         inventory=frozenset(name for name, item in ours.items() if _applied_by_us(item)),
+        pods_on=pods,
+        budgets=budgets,
     )
+
+
+async def _leaving(
+    client: KubeClient, names: Sequence[str]
+) -> tuple[dict[str, tuple[PodFacts, ...]], dict[str, int]]:
+    """What drains of these nodes will meet; nothing is asked when there are none."""
+    if not names:
+        return {}, {}
+    budgets, *pods = await _together(
+        [
+            client.list_objects("PodDisruptionBudget"),
+            *(client.list_objects("Pod", fields=f"spec.nodeName={name}") for name in names),
+        ]
+    )
+    found = {
+        name: tuple(pod_facts(pod, budgets) for pod in on_node if evictable(pod))
+        for name, on_node in zip(names, pods, strict=True)
+    }
+    return found, {budget_name(budget): disruptions_allowed(budget) for budget in budgets}
 
 
 async def _compare(client: KubeClient, found: Object | None, wanted: Mapping[str, Any]) -> ObjectFacts:

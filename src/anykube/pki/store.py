@@ -117,6 +117,18 @@ class SecretStore:
             if not replace:
                 self._inventory.add(name, value)
 
+    def forget_node(self, node: str) -> None:
+        """Remove the certificates and keys of a node that is gone, and the folder that they were in."""
+        folder = self.folder / checked_name(f"nodes/{node}")
+        with self._writing:
+            self._guard()
+            for name, kind in self._index().items():
+                if name.startswith(f"nodes/{node}/"):
+                    self._path(name, kind).unlink(missing_ok=True)
+            if folder.is_dir():
+                remove_leftovers(folder)
+                folder.rmdir()
+
     def _write(self, path: Path, value: Secret, replace: bool) -> None:
         make_folder(self.folder)
         make_folder(path.parent)

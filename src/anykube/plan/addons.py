@@ -9,7 +9,7 @@ from typing import Any
 from anykube.addons.catalog import objects, workloads
 from anykube.addons.references import reference
 from anykube.facts.kubernetes import KubernetesFacts
-from anykube.plan.effects import ApplyObjects, DeleteObjects, WaitFor
+from anykube.plan.effects import ApplyObjects, DeleteObjects, UncordonNode, WaitFor
 from anykube.plan.model import CLUSTER, Change, Phase, Step
 from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
@@ -38,7 +38,7 @@ def plan_addons(
     labels = wanted.pop(NODE_LABELS, ())
     applies = tuple(_apply(addon, parts, facts) for addon, parts in wanted.items())
     names = {reference(part) for parts in wanted.values() for part in parts}
-    prune = _prune((*sorted(facts.inventory - names), *_gone(nodes, facts)), tuple(s.id for s in applies))
+    prune = _prune(sorted(facts.inventory - names), tuple(step.id for step in applies))
     needs = tuple(step.id for step in (*applies, prune))
     ready = tuple(_node_ready(node.name, facts, needs) for node in usable if node.kubelet)
     return (
@@ -47,6 +47,7 @@ def plan_addons(
         *(_workload(name, facts, applies, needs) for name in workloads(cluster)),
         *ready,
         *(_labels(thing, facts) for thing in labels),
+        *(_uncordon(node.name, facts) for node in usable if node.kubelet),
     )
 
 
@@ -73,19 +74,22 @@ def _apply(addon: str, parts: Sequence[Mapping[str, Any]], facts: KubernetesFact
     return Step(identity, Phase.ADDONS, CLUSTER, addon, changes[0].reason, tuple(changes), (effect,))
 
 
-def _gone(nodes: Sequence[Node], facts: KubernetesFacts) -> tuple[str, ...]:
-    """Node objects of machines of ours that are not in the object any more."""
-    wanted = {node.name for node in nodes}
-    return tuple(
-        f"Node//{name}" for name, node in sorted(facts.nodes.items()) if node.pool and name not in wanted
-    )
-
-
 def _labels(thing: Mapping[str, Any], facts: KubernetesFacts) -> Step:
     """A kubelet may not label its Node with roles, so the API does, once the Node is there."""
     name = str(thing["metadata"]["name"])
     applied = _apply(NODE_LABELS, (thing,), facts)
     return replace(applied, id=f"{name}/labels", target=name, title="labels", needs=(f"{name}/ready",))
+
+
+def _uncordon(name: str, facts: KubernetesFacts) -> Step:
+    """A drain that did not come to its end, by kill -9 or power cut, leaves a wanted node cordoned."""
+    identity, needs = f"{name}/uncordon", (f"{name}/ready",)
+    node = facts.nodes.get(name)
+    if node is None or not node.draining:
+        return Step(identity, Phase.ADDONS, name, "uncordon", "no drain to undo", needs=needs)
+    reason = "cordoned by a drain that was not finished"
+    change = Change("update", "node", name, f"uncordon: {reason}")
+    return Step(identity, Phase.ADDONS, name, "uncordon", reason, (change,), (UncordonNode(name),), needs)
 
 
 def _prune(surplus: Sequence[str], needs: tuple[str, ...]) -> Step:

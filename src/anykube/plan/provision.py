@@ -26,7 +26,7 @@ SSH_SECRET = SecretRequest("ssh", "ssh-key")
 
 
 def plan_provision(facts: Facts, blueprint: Blueprint) -> tuple[Step, ...]:
-    """Shared parts first, then all machines at once. Machines that are not wanted go last."""
+    """Shared parts first, then all machines at once. Machines that are not wanted go last (plan/leave.py)."""
     if not blueprint.creates:
         return ()
     parts = (_ssh_key(facts), *_parts(facts, blueprint))
@@ -35,8 +35,7 @@ def plan_provision(facts: Facts, blueprint: Blueprint) -> tuple[Step, ...]:
         _machine(name, wanted, facts.site.machines.get(name), needs)
         for name, wanted in blueprint.machines.items()
     )
-    surplus = tuple(_surplus(name) for name in sorted(facts.site.machines) if name not in blueprint.machines)
-    return (*parts, *machines, *surplus)
+    return (*parts, *machines)
 
 
 def _ssh_key(facts: Facts) -> Step:
@@ -83,18 +82,3 @@ def _machine(
     if existing.settings and existing.settings != settings_digest(wanted.settings):
         return step("update", "its size differs from the object", create)
     return step("keep", f"running at {existing.address}")
-
-
-def _surplus(name: str) -> Step:
-    reason = "not in the object any more"
-    change = Change("delete", "machine", name, reason)
-    return Step(
-        f"{name}/machine",
-        Phase.PROVISION,
-        name,
-        "machine",
-        reason,
-        (change,),
-        (DeleteMachine(name),),
-        disruption="its pods end and are started elsewhere",
-    )

@@ -8,8 +8,10 @@ an object that was to be created may be there, because Kubernetes makes some its
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from anykube.plan.forecast import FORECAST
 from anykube.plan.model import Change, PhasePlan, Step
 
 WAIT = "wait"
@@ -39,11 +41,12 @@ def _pending(phase: PhasePlan, essence: Callable[[Step], Any]) -> dict[str, Step
 
 
 def _everything(step: Step) -> Any:
-    return step
+    """All but the forecast of a drain, which changes with every pod that comes or goes."""
+    return replace(step, changes=tuple(change for change in step.changes if change.kind != FORECAST))
 
 
 def _changes(step: Step) -> Any:
-    return [(_action(c), c.kind, c.subject) for c in step.changes if c.action != WAIT]
+    return [(_action(c), c.kind, c.subject) for c in step.changes if c.action != WAIT and c.kind != FORECAST]
 
 
 def _action(change: Change) -> str:

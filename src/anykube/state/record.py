@@ -38,12 +38,14 @@ class RecordStore:
         self._guard = guard
 
     def load(self) -> Record | None:
-        """The record, or None if the cluster is not known here."""
+        """The record, or None if the cluster is not known here. One from before 0.2 has no `departing`."""
         content = _DOCUMENT.load(self.path)
         if content is None:
             return None
         try:
-            record = codec.decode(Record, content)
+            record = codec.decode(
+                Record, {"departing": {}, **content} if isinstance(content, dict) else content
+            )
         except codec.CodecError as error:
             raise _DOCUMENT.damaged(self.path, str(error)) from error
         if not record.lineage or record.serial < 0 or record.epoch < 0:

@@ -5,7 +5,7 @@ Whether a machine answers is not asked here: the probe, over SSH, finds out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from anykube.errors import ProviderError
 from anykube.facts.artifacts import ArtifactLock
@@ -21,11 +21,12 @@ from anykube.transports.base import Endpoint
 
 
 class MachinesProvider:
-    """The machines that the object lists."""
+    """The machines that the object lists, and those that it listed before and that are to be cleaned."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, departing: Callable[[], Mapping[str, Machine]] = dict) -> None:
         listed = cluster.spec.machines.provider.machines
         self._machines: Mapping[str, Machine] = {host.name: host for host in listed.hosts} if listed else {}
+        self._departing = departing
 
     def blueprint(
         self, nodes: Sequence[Node], record: Record, lock: ArtifactLock | None, taken: Sequence[str]
@@ -37,11 +38,11 @@ class MachinesProvider:
         )
 
     async def observe(self) -> SiteFacts:
-        """Every listed machine, taken to run; see Provider."""
+        """Every machine that is or was listed, taken to run; see Provider."""
         return SiteFacts(
             machines={
                 name: MachineFacts(name, MachineState.RUNNING, machine.address)
-                for name, machine in self._machines.items()
+                for name, machine in {**self._departing(), **self._machines}.items()
             }
         )
 
@@ -62,10 +63,8 @@ class MachinesProvider:
         return Endpoint(host.name, host.address, host.port, host.user, host.host_key)
 
     def _machine(self, name: str) -> Machine:
-        try:
-            return self._machines[name]
-        except KeyError:
-            raise ProviderError(
-                f"There is no machine {name!r} in the object.",
-                evidence=[f"listed: {', '.join(self._machines)}"],
-            ) from None
+        if found := self._machines.get(name) or self._departing().get(name):
+            return found
+        raise ProviderError(
+            f"There is no machine {name!r} in the object.", evidence=[f"listed: {', '.join(self._machines)}"]
+        )
