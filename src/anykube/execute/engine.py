@@ -73,7 +73,9 @@ class Engine:
     ) -> None:
         """`lost`: targets that failed in an earlier phase; their steps and what needs them are blocked."""
         self._steps = {step.id: step for step in steps if not step.skipped}
-        self._waiting = {name: set(needs) for name, needs in pending_needs(steps).items()}
+        waits = pending_needs(steps)
+        self._waiting = {name: set(found.every) for name, found in waits.items()}
+        self._one_of = {name: found.alternatives for name, found in waits.items() if found.alternatives}
         self._perform = perform
         self._emit = emit
         self._stop = stop
@@ -110,7 +112,8 @@ class Engine:
     def _begin_ready(self) -> None:
         if self._stop.stopping:
             return
-        for name in [name for name, needs in self._waiting.items() if not needs]:
+        ready = [name for name, needs in self._waiting.items() if not needs and name not in self._one_of]
+        for name in ready:
             del self._waiting[name]
             task = asyncio.ensure_future(self._attempt(self._steps[name]))
             self._running[task] = name
@@ -122,17 +125,28 @@ class Engine:
             self._outcome.done.append(name)
             for needs in self._waiting.values():
                 needs.discard(name)
+            left = {
+                step: tuple(some for some in sets if name not in some) for step, sets in self._one_of.items()
+            }
+            self._one_of = {step: sets for step, sets in left.items() if sets}
         else:
             self._outcome.failed[name] = error
             self._block(name)
 
     def _block(self, failed: str) -> None:
+        """Give up what can no longer begin: a need has failed, or all steps of which one would have done."""
         blocked = {failed}
-        while found := {name for name, needs in self._waiting.items() if needs & blocked}:
+        while found := {
+            name for name, needs in self._waiting.items() if needs & blocked or self._hopeless(name)
+        }:
             for name in found:
                 del self._waiting[name]
             self._outcome.blocked.extend(sorted(found))
             blocked |= found
+
+    def _hopeless(self, name: str) -> bool:
+        lost = {*self._outcome.failed, *self._outcome.blocked}
+        return any(some <= lost for some in self._one_of.get(name, ()))
 
     async def _attempt(self, step: Step) -> AnykubeError | None:
         self._emit(StepStarted(step.id, step.phase, step.target, step.title))

@@ -42,7 +42,8 @@ class Change:
 class Step:
     """What is done on one target in one go.
 
-    id: '<target>/<name>', unique in the plan.  needs: ids that must be done before.
+    id: '<target>/<name>', unique in the plan.  needs: ids that must be done before.  needs_any: ids of which
+    one must be done before, such as the API servers of which any will do.
     reason: why, also for a step that is skipped.  changes: what a person reads.
     effects: what the engine does; none means skipped.
     disruption: what users of the cluster will notice, '' for nothing.
@@ -57,6 +58,7 @@ class Step:
     effects: tuple[Effect, ...] = ()
     needs: tuple[str, ...] = ()
     disruption: str = ""
+    needs_any: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import stamina
@@ -154,3 +155,38 @@ async def test_cancellation_ends_running_steps() -> None:
 def test_a_broken_graph_is_refused(steps: list[Step], word: str) -> None:
     with pytest.raises(AnykubeError, match=word):
         checked(steps)
+
+
+def any_of(name: str, *some: str, skipped: bool = False) -> Step:
+    return replace(step(name, skipped=skipped), needs_any=some)
+
+
+async def test_one_of_several_is_enough_to_begin() -> None:
+    broken = Work({"a/1": [AnykubeError("no")]})
+    outcome, _ = await run(
+        [step("a/1"), step("b/1"), any_of("c/1", "a/1", "b/1"), step("c/2", "c/1")], broken
+    )
+    assert broken.done == ["b/1", "c/1", "c/2"]
+    assert (list(outcome.failed), outcome.blocked) == (["a/1"], [])
+
+
+async def test_none_of_several_blocks_what_needs_one() -> None:
+    broken = Work({"a/1": [AnykubeError("no")], "b/1": [AnykubeError("no")]})
+    steps = [step("a/1"), step("b/1"), any_of("c/1", "a/1", "b/1"), step("c/2", "c/1"), step("d/1")]
+    outcome, _ = await run(steps, broken)
+    assert broken.done == ["d/1"]
+    assert outcome.blocked == ["c/1", "c/2"]
+
+
+async def test_one_that_is_done_already_is_one_of_several() -> None:
+    work = Work()
+    await run([step("a/1"), step("b/1", skipped=True), any_of("c/1", "a/1", "b/1")], work)
+    assert work.begun[:2] == ["a/1", "c/1"]
+
+
+async def test_a_skipped_step_passes_on_what_it_needs_one_of() -> None:
+    broken = Work({"a/1": [AnykubeError("no")]})
+    steps = [step("a/1"), step("b/1"), any_of("c/1", "a/1", "b/1", skipped=True), step("c/2", "c/1")]
+    outcome, _ = await run(steps, broken)
+    assert broken.done == ["b/1", "c/2"]
+    assert not outcome.blocked
