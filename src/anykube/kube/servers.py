@@ -24,6 +24,7 @@ class Servers:
     def __init__(self, connections: Sequence[Connection]) -> None:
         self._connections = tuple(connections)
         self._current = 0
+        self._asking: dict[int, asyncio.Task[str]] = {}
 
     @property
     def server(self) -> str:
@@ -68,36 +69,39 @@ class Servers:
 
     async def readiness(self, seconds: float) -> str:
         """'' when any server is ready, which is then asked first; else why none is. Never raises."""
-        asked = {
-            asyncio.ensure_future(self._readiness(index, seconds)): index
-            for index in range(len(self._connections))
-        }
-        reasons: dict[int, str] = {}
+        asked = self._ask_all(seconds)
         waiting = set(asked)
-        try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                reasons |= {asked[task]: task.result() for task in done}
-                ready = [index for index in self._order() if reasons.get(index) == ""]
-                if ready:
-                    self._current = ready[0]
-                    return ""
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-        if len(reasons) == 1:
-            return reasons[0]
-        return "; ".join(f"{self._connections[index].server}: {reasons[index]}" for index in sorted(reasons))
+        while waiting:
+            _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            ready = [i for i in self._order() if asked[i].done() and asked[i].result() == ""]
+            if ready:
+                self._current = ready[0]
+                return ""
+        if len(asked) == 1:
+            return asked[0].result()
+        return "; ".join(
+            f"{one.server}: {task.result()}" for one, task in zip(self._connections, asked, strict=True)
+        )
 
     async def readiness_of_each(self, seconds: float) -> Mapping[str, str]:
-        """Of every server, by URL: '' when it is ready, else why not. All are asked at once; never raises."""
-        reasons = await asyncio.gather(*(self._readiness(i, seconds) for i in range(len(self._connections))))
+        """Of every server, by URL: '' when it is ready, else why not. Never raises."""
+        reasons = await asyncio.gather(*self._ask_all(seconds))
         return dict(zip((one.server for one in self._connections), reasons, strict=True))
 
     async def close(self) -> None:
         """Close all connections."""
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
         await asyncio.gather(*(one.close() for one in self._connections))
+
+    def _ask_all(self, seconds: float) -> list[asyncio.Task[str]]:
+        """Whether each is ready, all at once. A question that waits for its answer is not asked again.
+
+        Nor is it cancelled: a TLS handshake that is broken off leaves its socket open (httpcore2).
+        """
+        for index in range(len(self._connections)):
+            if index not in self._asking or self._asking[index].done():
+                self._asking[index] = asyncio.ensure_future(self._readiness(index, seconds))
+        return [self._asking[index] for index in range(len(self._connections))]
 
     def _order(self) -> list[int]:
         count = len(self._connections)
