@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from anykube.plan.forecast import FORECAST
 from anykube.plan.model import CLUSTER, LOCAL, Change, PhasePlan, Plan, Step
 
-SIGNS = {"create": "+", "delete": "-", "wait": ".", "start": ">"} | dict.fromkeys(
-    ("update", "restart", "reload", "apply"), "~"
-)
+SIGNS = {
+    **dict.fromkeys(("create", "join", "promote"), "+"),
+    **dict.fromkeys(("delete", "leave", "drain", "stop"), "-"),
+    **dict.fromkeys(("update", "restart", "reload", "apply", "move"), "~"),
+    "start": ">",
+    "wait": ".",
+}
 SUBJECT_WIDTH = 46
 COLLAPSE = 5
 """Changes of one kind and reason on one target from which on only their number is shown."""
@@ -16,7 +21,8 @@ COLLAPSE = 5
 
 def summary(plan: Plan) -> str:
     """One line: how many changes, where, and what users will notice."""
-    changes = [change for step in plan.pending for change in step.changes if change.action != "wait"]
+    told = [change for step in plan.pending for change in step.changes if change.kind != FORECAST]
+    changes = [change for change in told if change.action != "wait"]
     if plan.empty:
         return f"{plan.cluster}: 0 changes; the cluster is as the object says."
     targets = {step.target for step in plan.pending} - {LOCAL, CLUSTER}
@@ -25,7 +31,9 @@ def summary(plan: Plan) -> str:
         parts[0] += f" on {len(targets)} {_plural('node', len(targets))}"
     if restarts := sum(change.action == "restart" for change in changes):
         parts.append(f"{restarts} {_plural('restart', restarts)}")
-    if waits := sum(change.action == "wait" for step in plan.pending for change in step.changes):
+    if drains := sum(change.action == "drain" for change in changes):
+        parts.append(f"{drains} {_plural('drain', drains)}")
+    if waits := len(told) - len(changes):
         parts.append(f"{waits} {_plural('wait', waits)}")
     if plan.obstacles:
         parts.append(f"{len(plan.obstacles)} in the way")

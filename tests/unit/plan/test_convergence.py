@@ -18,9 +18,10 @@ from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, UnitFacts, Unr
 from anykube.facts.machines import MachineState
 from anykube.plan.bootstrap import API_READY, UNREACHABLE_API_SECONDS
 from anykube.plan.effects import WaitFor
-from anykube.plan.model import Plan, Step
+from anykube.plan.model import Phase, Plan, Step
 from anykube.plan.order import checked
 from anykube.plan.stale import difference
+from anykube.run import PHASES
 from anykube.spec.load import load
 from anykube.spec.model import Cluster
 
@@ -54,8 +55,8 @@ class Killed(Exception):
 def run(world: World, plan: Plan | None = None, *, kill_after: int = 10**9) -> int:
     """Apply as the workflow does, phase by phase; returns the number of effects done."""
     done = 0
-    for number in range(4):
-        made = (plan or world.plan()).phases[number]
+    for phase in PHASES:
+        made = (plan or world.plan()).phase(phase)
         plan = None
         for step in checked(made.steps):
             for effect in step.effects:
@@ -79,7 +80,7 @@ def pending(world: World) -> dict[str, Step]:
 
 def test_a_fresh_cluster_comes_up_and_the_second_run_changes_nothing(up: World) -> None:
     assert up.plan().empty
-    assert up.plan().phases[3].provisional is False
+    assert up.plan().phase(Phase.RETIRE).provisional is False
 
 
 def kill_points() -> Iterator[int]:
@@ -112,12 +113,12 @@ def test_the_first_plan_already_names_what_is_done_later() -> None:
 
 def test_a_saved_plan_is_stale_when_the_world_moved(up: World) -> None:
     edit(up, "demo-worker-1", KUBELET_CONFIG, sha256="0" * 64)
-    saved = up.plan().phases[2]
-    assert difference(saved, up.plan().phases[2]) == ""
+    saved = up.plan().phase(Phase.BOOTSTRAP)
+    assert difference(saved, up.plan().phase(Phase.BOOTSTRAP)) == ""
     edit(up, "demo-cp-1", "/etc/kubernetes/scheduler.conf", sha256="1" * 64)
-    assert "demo-cp-1/kube-scheduler is to be done now" in difference(saved, up.plan().phases[2])
+    assert "demo-cp-1/kube-scheduler is to be done now" in difference(saved, up.plan().phase(Phase.BOOTSTRAP))
     run(up)
-    assert "is not to be done any more" in difference(saved, up.plan().phases[2])
+    assert "is not to be done any more" in difference(saved, up.plan().phase(Phase.BOOTSTRAP))
 
 
 def edit(world: World, node: str, path: str, **changes: str) -> None:
@@ -233,7 +234,7 @@ def test_more_and_fewer_workers_touch_no_other_node(up: World) -> None:
     assert up.plan().empty
     up.cluster = cluster(workers=1)
     targets = {step.target for step in up.plan().pending}
-    assert targets == {"cluster", "demo-worker-2", "demo-worker-3"}
+    assert targets == {"demo-worker-2", "demo-worker-3"}
     run(up)
     assert up.plan().empty
     assert sorted(up.machines) == ["demo-cp-1", "demo-worker-1"]

@@ -129,7 +129,10 @@ class World:
             case effects.DeleteObjects(references):
                 for name in references:
                     self.objects.pop(name, None)
-            case effects.WaitFor():
+            case effects.ForgetNode(node):
+                gone = f"nodes/{node}/"
+                self.secrets = {name: s for name, s in self.secrets.items() if not name.startswith(gone)}
+            case effects.WaitFor() | effects.DrainNode() | effects.UncordonNode():
                 pass
             case _:
                 raise AssertionError(f"the world does not know {effect}")
@@ -209,6 +212,9 @@ class World:
         if state == "absent":
             units.pop(unit, None)
             ledger = replace(host.ledger, units=host.ledger.units - {unit})
+        elif state == "stopped":
+            units[unit] = replace(units[unit], active="inactive")
+            ledger = host.ledger
         else:
             inputs = {path: file.sha256 for path, file in host.files.items()}
             assert f"/etc/systemd/system/{unit}" in inputs, f"{unit} is started before its unit file is there"
