@@ -76,6 +76,12 @@ class _Connection(Connection):
             case "DELETE":
                 self._kept(await self._objects.delete(name))
                 return _answer({}, 200 if name in objects else 404)
+            case "PATCH" if media_type == "application/merge-patch+json":
+                if name not in objects:
+                    return self._found(None, name, objects)
+                live = _merged(objects[name], json.loads(content or b"{}"))
+                self._kept(await self._objects.put(name, live))
+                return self._found(live, name, objects)
             case "PATCH":
                 wanted = json.loads(content or b"{}")
                 live = _applied(objects.get(name), wanted)
@@ -183,6 +189,19 @@ def _merge(live: Object, wanted: Mapping[str, Any]) -> None:
             _merge(live[key], value)
         else:
             live[key] = deepcopy(value)
+
+
+def _merged(live: Object, patch: Mapping[str, Any]) -> Object:
+    """A JSON merge patch: null takes a field away."""
+    merged = dict(live)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            merged[key] = _merged(merged.get(key) or {}, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _daemons(thing: Object, wanted: int, ready: int) -> Object:

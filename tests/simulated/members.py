@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulated.site import NAME, VERSION, Site, Zygote, address_of
-from tests.simulated.trees import tree  # noqa: F401
 
 from anykube.artifacts.store import Store
 from anykube.pki.store import SecretStore
@@ -42,7 +41,7 @@ Layout = Mapping[str, str]
 
 @cache
 def etcd_binaries() -> Mapping[str, Path]:
-    """etcd and etcdctl of the catalog's version, as earlier runs of anykube have built or fetched them here."""
+    """etcd and etcdctl of the catalog's version, as earlier runs of anykube have brought them here."""
     store, found = Store(), dict[str, Path]()
     for entry in sorted((store.root / "index").glob("*")):
         known = json.loads(entry.read_text())

@@ -169,6 +169,9 @@ class Site:
     def plan(self, **options: Any) -> Ended:
         return self.run("plan", **options)
 
+    def replace(self, node: str, **options: Any) -> Ended:
+        return self.run("replace", node=node, **options)
+
     def destroy(self, **options: Any) -> Ended:
         return self.run("destroy", **options)
 
@@ -181,6 +184,7 @@ class Site:
         state: Path | None = None,
         text: str = "",
         probe_seconds: float = 30,
+        node: str = "",
     ) -> Ended:
         """Run a command in a process. kill_after: SIGKILL so many seconds after the n-th command of this run
         has reached a host."""
@@ -196,6 +200,7 @@ class Site:
             str(self.folder / "answer.json"),
             kill_at,
             probe_seconds,
+            node,
         )
         return self.zygote.run(job)
 

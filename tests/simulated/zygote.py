@@ -39,7 +39,7 @@ class Job:
     """A command on a cluster. `kill_at`: 'StepStarted' or 'StepDone' and a step at which the process kills
     itself. `ports` are those that the hosts serve at, `trees` their folder trees. `control_plane` is the host
     that has the API; '' when the hosts have a network of their own and a real etcd. `probe_seconds`: how long
-    the answer of a host is waited for."""
+    the answer of a host is waited for. `node`: the one to replace."""
 
     command: str
     text: str
@@ -51,6 +51,7 @@ class Job:
     answer: str
     kill_at: tuple[str, str] | None = None
     probe_seconds: float = 30
+    node: str = ""
 
 
 def main() -> None:
@@ -104,6 +105,17 @@ async def _perform(job: Job, answer: dict[str, Any]) -> None:
         case "apply":
             report = await workflow.apply(
                 cluster, text=job.text, source="cluster.yaml", approve=seen, emit=emit, folders=folders
+            )
+            answer["empty"] = report.unchanged
+        case "replace":
+            report = await workflow.replace(
+                cluster,
+                job.node,
+                text=job.text,
+                source="cluster.yaml",
+                approve=seen,
+                emit=emit,
+                folders=folders,
             )
             answer["empty"] = report.unchanged
         case "plan":
