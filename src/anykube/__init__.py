@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from anykube.workflow import apply as apply
     from anykube.workflow import destroy as destroy
     from anykube.workflow import plan as make_plan
+    from anykube.workflow import replace as replace
     from anykube.workflow import status as status
     from anykube.workflow import validate as validate
 
@@ -92,6 +93,7 @@ _HOMES = {
     "make_plan": "anykube.workflow:plan",
     "nodes": "anykube.spec.nodes",
     "plan_lines": "anykube.plan.render:lines",
+    "replace": "anykube.workflow",
     "run_on": "anykube.access",
     "save_plan": "anykube.state.planfile",
     "status": "anykube.workflow",
@@ -130,6 +132,7 @@ __all__ = [
     "make_plan",
     "nodes",
     "plan_lines",
+    "replace",
     "run_on",
     "save_plan",
     "status",

@@ -24,6 +24,7 @@ from anykube.cli import (
     kubeconfig,
     logs,
     plan,
+    replace,
     status,
     unlock,
     validate,
@@ -51,6 +52,7 @@ app.command("init")(init.command)
 app.command("validate")(validate.command)
 app.command("plan")(plan.command)
 app.command("apply")(apply.command)
+app.command("replace")(replace.command)
 app.command("status")(status.command)
 app.command("kubeconfig")(kubeconfig.command)
 app.command("exec", context_settings={"ignore_unknown_options": True})(exec_.command)

@@ -41,3 +41,16 @@ Name = Annotated[
 ]
 Format = Annotated[Output, typer.Option("-o", "--output", help="Form of the output.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
+
+DRAIN_SECONDS = 300.0
+"""As plan/leave.py has it; named here because the command line starts without loading the planner."""
+DrainTimeout = Annotated[
+    float,
+    typer.Option(
+        "--drain-timeout",
+        metavar="SECONDS",
+        min=0,
+        help="How long pods of a node that leaves may take to go.",
+        envvar="ANYKUBE_DRAIN_TIMEOUT",
+    ),
+]

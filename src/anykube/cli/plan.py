@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from anykube.cli.options import File, Format, Name, Output
+from anykube.cli.options import DRAIN_SECONDS, DrainTimeout, File, Format, Name, Output
 
 CHANGES_PENDING = 2
 
@@ -25,6 +25,7 @@ def command(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes.")
     ] = False,
+    drain_timeout: DrainTimeout = DRAIN_SECONDS,
 ) -> int:
     """Say what apply would do, where and why. Changes nothing."""
     import asyncio
@@ -37,7 +38,7 @@ def command(
     from anykube.workflow import plan
 
     found = target(file, cluster)
-    made = asyncio.run(plan(found.cluster, text=found.text, source=found.source))
+    made = asyncio.run(plan(found.cluster, text=found.text, source=found.source, drain_seconds=drain_timeout))
     if out:
         save_plan(out, SavedPlan(made, found.text, found.source))
         message(f"Saved. Run it with: anykube apply {out}")

@@ -14,6 +14,7 @@ from anykube.cli.progress import Progress, is_live, progress
 from anykube.errors import UsageError
 
 if TYPE_CHECKING:
+    from anykube.cli.target import Target
     from anykube.execute.engine import StopFlag
     from anykube.plan.model import Plan
     from anykube.run import Report
@@ -22,7 +23,13 @@ TICK = 0.25
 
 
 def run_apply(
-    plan_file: Path | None, file: Path | None, name: str | None, output: Output, *, yes: bool
+    plan_file: Path | None,
+    file: Path | None,
+    name: str | None,
+    output: Output,
+    *,
+    yes: bool,
+    drain_seconds: float,
 ) -> int:
     """anykube apply. A saved plan carries its object, so it needs neither -f nor -c."""
     from anykube.cli.target import saved_target, target
@@ -41,9 +48,37 @@ def run_apply(
             saved=saved,
             emit=show,
             stop=stop,
+            drain_seconds=drain_seconds,
         )
 
-    report = _run(work, output)
+    return _ended(_run(work, output), found, output)
+
+
+def run_replace(
+    node: str, file: Path | None, name: str | None, output: Output, *, yes: bool, drain_seconds: float
+) -> int:
+    """anykube replace."""
+    from anykube.cli.target import target
+    from anykube.workflow import replace
+
+    found = target(file, name)
+
+    async def work(stop: StopFlag, show: Progress) -> Report:
+        return await replace(
+            found.cluster,
+            node,
+            text=found.text,
+            source=found.source,
+            approve=_approval(f"Make {node} anew?", show, output, yes=yes),
+            emit=show,
+            stop=stop,
+            drain_seconds=drain_seconds,
+        )
+
+    return _ended(_run(work, output), found, output)
+
+
+def _ended(report: Report, found: Target, output: Output) -> int:
     if output is not Output.JSON:
         from anykube.cli.ending import finish
 
