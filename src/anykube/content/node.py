@@ -15,6 +15,7 @@ from anykube.content import (
     etcd,
     haproxy,
     images,
+    keepalived,
     kube_proxy,
     kubelet,
     scheduler,
@@ -41,6 +42,8 @@ def _components(context: NodeContext) -> Iterator[Component]:
         yield authorities.component(context)
     if balancer:
         yield haproxy.component(context)
+    if haproxy.shared(context):
+        yield keepalived.component(context)
     if node.kubelet:
         yield containerd.component(context)
         yield images.component(context)
@@ -64,6 +67,11 @@ def managed_paths() -> tuple[str, ...]:
 def managed_units() -> tuple[str, ...]:
     """Every unit that anykube may put on a node of any role, sorted."""
     return tuple(sorted({component.unit.name for component in _everything() if component.unit}))
+
+
+def managed_programs() -> tuple[str, ...]:
+    """Every program of the distribution that a node of any role needs, sorted."""
+    return tuple(sorted({program for component in _everything() for program in component.programs}))
 
 
 _EVERYTHING_ON = """{

@@ -61,6 +61,8 @@ class SystemFacts:
     mtu: int
     disk_free: Mapping[str, int]
     addresses: tuple[str, ...]
+    interfaces: Mapping[str, str] = field(default_factory=dict)
+    """Address and the name of the interface that has it."""
 
     def capable(self, capability: int) -> bool:
         """Whether processes on this host can have a capability (its kernel number)."""

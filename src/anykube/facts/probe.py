@@ -25,18 +25,22 @@ PATH = re.compile(r"/[^\x00-\x1f\x7f\\\ufffd]{0,4095}(?<!\s)")
 UNIT = re.compile(r"[A-Za-z0-9:_.@-]{1,200}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 WORD = re.compile(r"[A-Za-z0-9._:+~-]{1,255}")
-_SECTIONS = ("@system", "@files", "@units", "@inputs", "@ledger", "@etcd", "@end")
+_SECTIONS = ("@system", "@files", "@units", "@inputs", "@ledger", "@etcd", "@tools", "@end")
 
 
-def script(paths: Sequence[str], units: Sequence[str]) -> list[str]:
-    """The argument list that asks a host for everything about itself and about these files and units."""
+def script(paths: Sequence[str], units: Sequence[str], programs: Sequence[str] = ()) -> list[str]:
+    """The argument list that asks a host for everything about itself, and about these files, units and
+    programs."""
     for path in paths:
         if not PATH.fullmatch(path):
             raise ValueError(f"not a path that can be asked for: {path!r}")
     for unit in units:
         if not UNIT.fullmatch(unit):
             raise ValueError(f"not the name of a unit: {unit!r}")
-    return ["sh", "-c", TEXT, "anykube-probe", "\n".join(paths), "\n".join(units)]
+    for program in programs:
+        if not WORD.fullmatch(program):
+            raise ValueError(f"not the name of a program: {program!r}")
+    return ["sh", "-c", TEXT, "anykube-probe", *("\n".join(asked) for asked in (paths, units, programs))]
 
 
 def parse(name: str, text: str) -> HostFacts:
@@ -52,6 +56,7 @@ def parse(name: str, text: str) -> HostFacts:
             etcd=_etcd(sections["@etcd"]),
             etcd_data="data" in sections["@etcd"],
             etcd_born="born" in sections["@etcd"],
+            tools=frozenset(map(_word, sections["@tools"])),
         )
     except _NotUnderstood as error:
         raise _refusal(name, str(error)) from None
@@ -93,13 +98,14 @@ def _split(name: str, text: str) -> Mapping[str, list[str]]:
 
 def _system(lines: Sequence[str]) -> SystemFacts:
     values: dict[str, str] = {}
-    addresses: list[str] = []
+    interfaces: dict[str, str] = {}
     free: list[str] = []
     for number, line in enumerate(lines):
         key, _, value = line.partition(" ")
         match key:
             case "address":
-                addresses.append(_word(value))
+                address, _, interface = value.partition(" ")
+                interfaces[_word(address)] = _word(interface)
             case "free":
                 free.append(value)
             case "systemd":
@@ -129,7 +135,8 @@ def _system(lines: Sequence[str]) -> SystemFacts:
         clock=_clock(values.get("clock", "")),
         mtu=_number(values.get("mtu", "")),
         disk_free=_free(free),
-        addresses=tuple(addresses),
+        addresses=tuple(interfaces),
+        interfaces=interfaces,
     )
 
 

@@ -73,7 +73,7 @@ in_system() {
         awk '{ for (i = 1; i < NF; i++) if ($i == "dev") { print $(i + 1); exit } }')
     [ -z "$device" ] || first_line mtu "/sys/class/net/$device/mtu"
     ip -o addr show scope global 2>/dev/null | while read -r number name family address rest; do
-        case $family in inet | inet6) say address "${address%%/*}" ;; esac
+        case $family in inet | inet6) say address "${address%%/*} ${name%%@*}" ;; esac
     done
     free_space
 }
@@ -142,6 +142,11 @@ in_etcd() {
     timeout 5 $ETCD_CLIENT endpoint status 2>/dev/null &
     wait
 }
+in_tools() {
+    [ -z "$1" ] || printf '%s\n' "$1" | while IFS= read -r program; do
+        ! command -v "$program" >/dev/null || printf '%s\n' "$program"
+    done
+}
 newline='
 '
 """
@@ -154,6 +159,7 @@ echo '@units'; in_units "$2"
 echo '@inputs'; in_inputs
 echo '@ledger'; in_ledger
 echo '@etcd'; in_etcd
+echo '@tools'; in_tools "$3"
 echo '@end'
 """
 )
@@ -163,4 +169,4 @@ _HEAD = (
     f"BORN={BORN} ETCD_DATA={ETCD_DATA} ETCD_CLIENT='{ETCD_CLIENT}'\n"
 )
 TEXT = _HEAD + _BODY
-"""Arguments: paths and units to ask for, each joined by line feeds."""
+"""Arguments: paths, units and programs to ask for, each joined by line feeds."""

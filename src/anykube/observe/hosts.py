@@ -14,10 +14,13 @@ PROBE_SECONDS = 30
 
 
 async def probe_hosts(
-    transports: Mapping[str, Transport], paths: Sequence[str], units: Sequence[str]
+    transports: Mapping[str, Transport],
+    paths: Sequence[str],
+    units: Sequence[str],
+    programs: Sequence[str] = (),
 ) -> Mapping[str, HostFacts | Unreachable]:
     """What each host answers, by its name."""
-    argv = script(paths, units)
+    argv = script(paths, units, programs)
     answers = await asyncio.gather(*(_probe(name, host, argv) for name, host in transports.items()))
     return dict(zip(transports, answers, strict=True))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from anykube.content.certificates import certificate_requests, secret_requests
@@ -21,11 +21,11 @@ from anykube.plan.blueprint import Blueprint
 from anykube.plan.bootstrap import fresh_host, plan_nodes
 from anykube.plan.certificates import plan_certificates, reissued
 from anykube.plan.leave import DRAIN_SECONDS, plan_leave, surplus
-from anykube.plan.model import Phase, PhasePlan, Plan
+from anykube.plan.model import Obstacle, Phase, PhasePlan, Plan
 from anykube.plan.order import checked
 from anykube.plan.provision import plan_provision
 from anykube.plan.replacing import as_if_gone, refuse_replacing
-from anykube.plan.rules import notes, obstacles, refuse_forbidden
+from anykube.plan.rules import missing_programs, notes, obstacles, refuse_forbidden
 from anykube.spec.endpoint import ApiEndpoint, api_endpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
@@ -139,6 +139,19 @@ def contexts(
     )
 
 
+def _unequipped(
+    known: Sequence[NodeContext],
+    hosts: Mapping[str, HostFacts | Unreachable],
+    blocked: Sequence[Obstacle],
+    blueprint: Blueprint,
+) -> Iterator[Obstacle]:
+    names = {obstacle.target for obstacle in blocked}
+    for context in known:
+        host = hosts[context.node.name]
+        if isinstance(host, HostFacts) and host.name not in names:
+            yield from missing_programs(context, host, made=blueprint.creates)
+
+
 def _bootstrap(
     cluster: Cluster,
     facts: Facts,
@@ -151,6 +164,7 @@ def _bootstrap(
 ) -> PhasePlan:
     wanted, known = nodes(cluster), addresses(blueprint)
     blocked = obstacles(wanted, hosts, record, facts)
+    blocked = (*blocked, *_unequipped(contexts(cluster, blueprint, hosts), hosts, blocked, blueprint))
     names = {obstacle.target for obstacle in blocked}
     requests = certificate_requests(cluster, wanted, known, endpoint(cluster, blueprint))
     certificates = plan_certificates(facts, secret_requests(cluster), requests)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from anykube.content.apiserver import NAME as API_SERVER
 from anykube.content.context import NodeContext
 from anykube.content.model import ArtifactFile, Component, File, SecretPart, Text, expected_sha256
-from anykube.content.node import components
+from anykube.content.node import components, managed_programs
 from anykube.content.paths import install_path
 from anykube.facts.cluster import Facts
 from anykube.facts.host import FileFacts, HostFacts, Unreachable
@@ -52,9 +52,9 @@ def fresh_host(name: str, facts: Facts, baked: Sequence[str]) -> HostFacts | Non
         for artifact in baked
         for mode in ("644" if artifact.startswith("image-") else "755",)
     }
-    return HostFacts(
-        name, replace(facts.fresh, hostname=name, machine_id="", clock=facts.now.timestamp()), files
-    )
+    system = replace(facts.fresh, hostname=name, machine_id="", clock=facts.now.timestamp())
+    # Providers that make machines make them with all that a node needs.
+    return HostFacts(name, system, files, tools=frozenset(managed_programs()))
 
 
 def plan_nodes(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from anykube.content.context import NodeContext
+from anykube.content.node import components, managed_programs
 from anykube.errors import PlanError
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, Unreachable, WrongHostKey
+from anykube.facts.packages import install_command, missing
 from anykube.facts.record import Record
 from anykube.plan.model import Obstacle
 from anykube.spec.model import Cluster
@@ -61,6 +64,20 @@ def obstacles(
         obstacle for node in wanted if (obstacle := _obstacle(node.name, hosts[node.name], record, facts))
     ]
     return (*found, *_twins(hosts))
+
+
+def missing_programs(context: NodeContext, host: HostFacts, *, made: bool) -> tuple[Obstacle, ...]:
+    """A node without a program that its components need. `made`: whether its provider makes machines."""
+    if host.tools.issuperset(managed_programs()):
+        return ()
+    needed = {program for component in components(context) for program in component.programs}
+    packages = missing(host, needed)
+    if not packages:
+        return ()
+    again = f", or make the machine anew: anykube replace {host.name}" if made else ""
+    noun = "the package" if len(packages) == 1 else "the packages"
+    brief = f"lacks {noun} {', '.join(packages)}"
+    return (Obstacle(host.name, brief, f"{install_command(host, packages)}{again}"),)
 
 
 def notes(hosts: Mapping[str, HostFacts | Unreachable], facts: Facts) -> tuple[str, ...]:

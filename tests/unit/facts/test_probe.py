@@ -56,8 +56,8 @@ memory 4028440
 swap 0
 clock 1763661234.123456789
 mtu 1400
-address 10.81.0.11
-address fd00::11
+address 10.81.0.11 eth0
+address fd00::11 eth1
 free 1000000 4096
 free 2000000 4096
 free 2000000 4096
@@ -95,6 +95,9 @@ data
 born
 @LIST@
 @STATUS@
+@tools
+haproxy
+nft
 @end
 """.format(a="a" * 64, b="b" * 64)
     .replace("@LIST@", MEMBER_LIST)
@@ -119,6 +122,8 @@ def test_an_answer_is_read() -> None:
         "/var/lib/kubelet": 1,
     }
     assert system.addresses == ("10.81.0.11", "fd00::11")
+    assert system.interfaces == {"10.81.0.11": "eth0", "fd00::11": "eth1"}
+    assert facts.tools == {"haproxy", "nft"}
     assert facts.files["/etc/kubernetes/pki/apiserver.key"].mode == "600"
     assert facts.files["/etc/with  two spaces"].sha256 == "b" * 64
     assert (facts.files["/etc/kubernetes/link"].mode, facts.files["/etc/kubernetes/link"].sha256) == (
@@ -142,7 +147,7 @@ def test_noise_before_the_answer_is_dropped() -> None:
 
 
 def test_what_is_unknown_is_said_to_be() -> None:
-    empty = "@anykube-probe\n@system\n@files\n@units\nasked etcd.service\n@inputs\n@ledger\n@etcd\n@end\n"
+    empty = "@anykube-probe\n@system\n@files\n@units\nasked etcd.service\n@inputs\n@ledger\n@etcd\n@tools\n@end\n"
     facts = parse("node-1", empty)
     assert (facts.system.os, facts.system.kernel, facts.system.cpus) == ("unknown", "unknown", 0)
     assert facts.units["etcd.service"].load == "unknown"
