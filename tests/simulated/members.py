@@ -236,6 +236,8 @@ class Client:
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
             secrets = SecretStore(self._site.state / NAME / "secrets")
+            if not secrets.folder.exists() or CLIENT not in secrets.names():
+                raise OSError("the cluster has no certificates yet")
             ca = secrets.part("ca/etcd", "certificate").reveal().decode()
             context = ssl.create_default_context(cadata=ca)
             with tempfile.NamedTemporaryFile() as file:

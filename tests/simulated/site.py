@@ -237,11 +237,15 @@ class Site:
         for host in self.hosts.values():
             host.faults = Faults()
             host.commands.clear()
-            shutil.rmtree(host.root)
-            _copy(kept / host.name, host.root)
+            self.put_back(name, host.name)
         shutil.rmtree(self.state, ignore_errors=True)
         if (kept / "state").exists():
             _copy(kept / "state", self.state)
+
+    def put_back(self, name: str, host: str) -> None:
+        """Put back the tree of one host."""
+        shutil.rmtree(self.hosts[host].root)
+        _copy(self.folder / "kept" / name / host, self.hosts[host].root)
 
     def close(self) -> None:
         self.zygote.close()
@@ -333,8 +337,13 @@ def dry_run(site: Site) -> DryRun:
 AnySite = TypeVar("AnySite", bound=Site)
 
 
+def opened(count: int) -> contextlib.AbstractContextManager[Site]:
+    """A site whose fresh hosts are kept as 'fresh'."""
+    return opened_as(Site, count)
+
+
 @contextlib.contextmanager
-def opened(count: int, make: Callable[[Path, int], AnySite] = Site) -> Iterator[AnySite]:  # type: ignore[assignment]
+def opened_as(make: Callable[[Path, int], AnySite], count: int) -> Iterator[AnySite]:
     """A site whose fresh hosts are kept as 'fresh'."""
     with tempfile.TemporaryDirectory(prefix="anykube-site-", dir=_fast_folder()) as folder:
         site = make(Path(folder), count)
