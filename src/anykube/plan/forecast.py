@@ -36,7 +36,7 @@ def _lines(pods: Sequence[PodFacts], budgets: Mapping[str, int], seconds: float)
 
 
 def _line(subject: str, reason: str) -> Change:
-    return Change("drain", FORECAST, subject, reason)
+    return Change("wait", FORECAST, subject, reason)
 
 
 def _count(pods: Sequence[PodFacts]) -> str:
