@@ -92,7 +92,7 @@ class Proof:
 
     def kept(self) -> None:
         """C1 to C3, read through every API server and every member."""
-        for kind, machines in ((ETCD, self._etcd_nodes()), (API, self._servers())):
+        for kind, machines in ((ETCD, self.etcd_nodes()), (API, self._servers())):
             for machine in machines:
                 before = self._writes(kind)
                 there = present(self.story, self.keys, kind, machine)
@@ -103,7 +103,7 @@ class Proof:
 
     def members(self) -> list[str]:
         """C5: what is amiss with the members. Between two moments of a busy cluster that may be nothing."""
-        wanted = self._etcd_nodes()
+        wanted = self.etcd_nodes()
         try:
             return list(self._members(wanted))
         except (OSError, AssertionError, KeyError) as error:
@@ -134,27 +134,28 @@ class Proof:
         """As the first member says that answers."""
         for machine in self.story.nodes:
             try:
-                return str(self._etcd(machine, "maintenance/status")["header"]["cluster_id"])
+                return str(self.etcd(machine, "maintenance/status")["header"]["cluster_id"])
             except (OSError, AssertionError):
                 continue
         raise AssertionError("no etcd member answers")
 
-    def _etcd(self, machine: str, call: str, **body: Any) -> Any:
+    def etcd(self, machine: str, call: str, **body: Any) -> Any:
+        """A call of one member's gateway."""
         return ask(self.story.address(machine), ETCD_PORT, self.keys.etcd, f"/v3/{call}", body)
 
     def _members(self, wanted: list[str]) -> Iterator[str]:
-        revision = self._etcd(wanted[0], "maintenance/status")["header"]["revision"]
+        revision = self.etcd(wanted[0], "maintenance/status")["header"]["revision"]
         clusters, hashes = set(), set()
         for machine in wanted:
-            listed = self._etcd(machine, "cluster/member/list")
+            listed = self.etcd(machine, "cluster/member/list")
             clusters.add(listed["header"]["cluster_id"])
             names = sorted(member.get("name", "(not started)") for member in listed["members"])
             if names != sorted(wanted):
                 yield f"{machine} knows the members {names}, the object has {wanted}"
             yield from (f"{m['name']} is a learner" for m in listed["members"] if m.get("isLearner"))
-            alarms = self._etcd(machine, "maintenance/alarm", action="GET").get("alarms", ())
+            alarms = self.etcd(machine, "maintenance/alarm", action="GET").get("alarms", ())
             yield from (f"{machine} has the alarm {alarm}" for alarm in alarms)
-            hashed = self._etcd(machine, "maintenance/hashkv", revision=revision)
+            hashed = self.etcd(machine, "maintenance/hashkv", revision=revision)
             hashes.add((hashed["hash"], hashed["compact_revision"]))
         if len(clusters) > 1:
             yield f"members are of several clusters: {clusters}"
@@ -164,7 +165,7 @@ class Proof:
     def _all_write(self) -> None:
         """Every API server, every member and every endpoint takes writes."""
         since = time.monotonic()
-        wanted = {f"etcd-{machine}" for machine in self._etcd_nodes()}
+        wanted = {f"etcd-{machine}" for machine in self.etcd_nodes()}
         wanted |= {f"api-{machine}" for machine in self._servers()} | self._endpoints()
 
         def missing() -> str:
@@ -208,7 +209,8 @@ class Proof:
             case _:
                 return {SHARED}
 
-    def _etcd_nodes(self) -> list[str]:
+    def etcd_nodes(self) -> list[str]:
+        """The nodes that should have a member."""
         return [node.name for node in self._nodes() if node.etcd]
 
     def _servers(self) -> list[str]:
