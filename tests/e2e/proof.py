@@ -72,7 +72,7 @@ class Proof:
         begun = time.monotonic()
         yield
         ended = time.monotonic()
-        measured = self._measured(name, begun, ended)
+        measured = self.measure(name, begun, ended)
         self.hold(before, renewed)
         self.settled()
         late = {kind: gap for kind, gap in measured.gaps.items() if gap > budget}
@@ -130,14 +130,27 @@ class Proof:
         uids = {n["metadata"]["name"]: n["metadata"]["uid"] for n in self.story.objects("nodes")}
         return Identity(self._cluster_id(), system["metadata"]["uid"], facts.certificate.fingerprint, uids)
 
+    def listed(self, machine: str = "") -> set[tuple[str, str]]:
+        """The members as one knows them: id and name."""
+        machine = machine or next(m for m in self.etcd_nodes() if self._answers(m))
+        found = self.etcd(machine, "cluster/member/list", linearizable=False)["members"]
+        return {(member["ID"], member.get("name", "")) for member in found}
+
+    def etcd_clusters(self) -> set[str]:
+        """The ids of all etcd clusters that any machine knows."""
+        machines = [machine for machine in self.story.nodes if self._answers(machine)]
+        return {str(self.etcd(m, "maintenance/status")["header"]["cluster_id"]) for m in machines}
+
+    def _answers(self, machine: str) -> bool:
+        try:
+            self.etcd(machine, "maintenance/status")
+        except (OSError, AssertionError):
+            return False
+        return True
+
     def _cluster_id(self) -> str:
-        """As the first member says that answers."""
-        for machine in self.story.nodes:
-            try:
-                return str(self.etcd(machine, "maintenance/status")["header"]["cluster_id"])
-            except (OSError, AssertionError):
-                continue
-        raise AssertionError("no etcd member answers")
+        (found,) = self.etcd_clusters()
+        return found
 
     def etcd(self, machine: str, call: str, **body: Any) -> Any:
         """A call of one member's gateway."""
@@ -174,7 +187,8 @@ class Proof:
 
         eventually(missing, 60)
 
-    def _measured(self, name: str, begun: float, ended: float) -> Measured:
+    def measure(self, name: str, begun: float, ended: float) -> Measured:
+        """What writers met between two moments; printed, and kept in RESULTS."""
         done = self.writers.writes()
         gaps = {
             kind: round(longest_gap(done, kind, begun, ended), 2)
