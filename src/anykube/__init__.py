@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anykube import errors as errors
     from anykube import events as events
+    from anykube.access import AdminKubeconfig as AdminKubeconfig
     from anykube.access import admin_kubeconfig as admin_kubeconfig
     from anykube.access import journal_of as journal_of
     from anykube.access import run_on as run_on
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from anykube.workflow import validate as validate
 
 _HOMES = {
+    "AdminKubeconfig": "anykube.access",
     "AnykubeError": "anykube.errors",
     "Check": "anykube.facts.checks",
     "Cluster": "anykube.spec.model",
@@ -104,6 +106,7 @@ _HOMES = {
 """Where each public name lives; after ':' its name there."""
 
 __all__ = [
+    "AdminKubeconfig",
     "AnykubeError",
     "Check",
     "Cluster",

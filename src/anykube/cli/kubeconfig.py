@@ -16,12 +16,21 @@ def command(
         bool, typer.Option("--path", help="Write it to a private file, and print the path of that.")
     ] = False,
 ) -> None:
-    """Print the administrator's kubeconfig. Use: export KUBECONFIG=$(anykube kubeconfig -c NAME --path)."""
+    """Print the administrator's kubeconfig. Use: export KUBECONFIG=$(anykube kubeconfig -c NAME --path).
+
+    It names an API server that answers. With several, each has a context of its own: admin@NODE.
+    """
+    import asyncio
+
     from anykube.access import admin_kubeconfig, write_kubeconfig
+    from anykube.cli.printing import message
     from anykube.cli.target import target
 
-    found = target(file, cluster).cluster
+    chosen = target(file, cluster).cluster
+    found = asyncio.run(admin_kubeconfig(chosen))
+    if found.note:
+        message(found.note)
     if path:
-        print(write_kubeconfig(found))
+        print(write_kubeconfig(chosen, found))
     else:
-        print(admin_kubeconfig(found).reveal().decode(), end="")
+        print(found.content.reveal().decode(), end="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -13,18 +14,25 @@ from anykube.state.files import reported, write_file
 
 
 def render(
-    cluster_name: str, server: str, ca_pem: Secret, cert_pem: Secret, key_pem: Secret, user: str
+    cluster_name: str,
+    server: str,
+    ca_pem: Secret,
+    cert_pem: Secret,
+    key_pem: Secret,
+    user: str,
+    others: Mapping[str, str] | None = None,
 ) -> Secret:
-    """A kubeconfig with one cluster, one user and one context, named '<user>@<cluster>'."""
-    context = f"{user}@{cluster_name}"
+    """A kubeconfig with one user and the context '<user>@<cluster>'.
+
+    `others`: more ways to the same cluster, URLs by name, each with a context '<user>@<name>'.
+    """
+    servers = {cluster_name: server, **(others or {})}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
-            {
-                "name": cluster_name,
-                "cluster": {"certificate-authority-data": _embed(ca_pem), "server": server},
-            }
+            {"name": name, "cluster": {"certificate-authority-data": _embed(ca_pem), "server": url}}
+            for name, url in servers.items()
         ],
         "users": [
             {
@@ -32,8 +40,10 @@ def render(
                 "user": {"client-certificate-data": _embed(cert_pem), "client-key-data": _embed(key_pem)},
             }
         ],
-        "contexts": [{"name": context, "context": {"cluster": cluster_name, "user": user}}],
-        "current-context": context,
+        "contexts": [
+            {"name": f"{user}@{name}", "context": {"cluster": name, "user": user}} for name in servers
+        ],
+        "current-context": f"{user}@{cluster_name}",
         "preferences": {},
     }
     return Secret(yaml.safe_dump(document, sort_keys=False).encode())

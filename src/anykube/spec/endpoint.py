@@ -61,8 +61,11 @@ def endpoint_kind(cluster: Cluster) -> EndpointKind:
 
 
 def api_endpoint(cluster: Cluster, addresses: Mapping[str, str], site: Mapping[str, str]) -> ApiEndpoint:
-    """The endpoint of a cluster whose nodes have these addresses. `site` holds what its provider chose."""
-    wanted = nodes(cluster)
+    """The endpoint of a cluster whose nodes have these addresses. `site` holds what its provider chose.
+
+    A node without an address does not exist yet; at least one control plane has one.
+    """
+    wanted = [node for node in nodes(cluster) if node.name in addresses]
     servers = tuple((node.name, addresses[node.name]) for node in wanted if node.control_plane)
     given = cluster.spec.endpoint
     kind = endpoint_kind(cluster)

@@ -33,6 +33,23 @@ def test_one_cluster_one_user_one_context() -> None:
     assert base64.b64decode(user["client-key-data"]) == b"KEY"
 
 
+def test_other_ways_have_contexts_of_their_own() -> None:
+    others = {"demo-cp-1": "https://10.81.0.11:6443", "demo-cp-2": "https://10.81.0.12:6443"}
+    parts = (Secret(b"CA"), Secret(b"CERT"), Secret(b"KEY"))
+    document = yaml.safe_load(kubeconfig.render("demo", "https://vip:8443", *parts, "admin", others).reveal())
+    assert document["current-context"] == "admin@demo"
+    servers = {item["name"]: item["cluster"]["server"] for item in document["clusters"]}
+    assert {
+        item["name"]: (servers[item["context"]["cluster"]], item["context"]["user"])
+        for item in document["contexts"]
+    } == {
+        "admin@demo": ("https://vip:8443", "admin"),
+        "admin@demo-cp-1": ("https://10.81.0.11:6443", "admin"),
+        "admin@demo-cp-2": ("https://10.81.0.12:6443", "admin"),
+    }
+    assert all(item["cluster"]["certificate-authority-data"] == "Q0E=" for item in document["clusters"])
+
+
 def test_the_file_is_private_and_replaces_an_open_one(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
