@@ -19,6 +19,7 @@ from anykube.observe.cluster import observe
 from anykube.observe.networks import routes
 from anykube.plan.assemble import plan as make_plan
 from anykube.plan.bootstrap import API_READY
+from anykube.plan.endpoint import ENDPOINT
 from anykube.plan.model import Obstacle, Phase, PhasePlan, Plan
 from anykube.plan.stale import difference
 from anykube.plan.status import Status
@@ -213,7 +214,7 @@ def _worth_going_on(phase: Phase, outcome: Outcome) -> bool:
     """A node that failed does not stop the others; without software or without an API nobody can go on."""
     if phase in (Phase.REPLACE, Phase.ARTIFACTS):
         return outcome.complete
-    return API_READY not in outcome.failed and API_READY not in outcome.blocked
+    return not {API_READY, ENDPOINT} & {*outcome.failed, *outcome.blocked}
 
 
 def _partial(

@@ -9,9 +9,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from anykube.content.context import NodeContext
-from anykube.content.haproxy import KEEPALIVED_SERVICE as SERVICE
+from anykube.content.haproxy import KEEPALIVED_SERVICE, SHARED_SERVICE
 from anykube.content.haproxy import NAME as BALANCER
-from anykube.content.haproxy import SHARED_SERVICE
 from anykube.content.model import Component, File, Text
 from anykube.content.paths import OWN_CONFIGS
 from anykube.content.unit import Service, oom_score
@@ -28,7 +27,7 @@ DEFAULT_INTERFACE = "eth0"
 def component(context: NodeContext) -> Component:
     """The configuration and the unit."""
     service = Service(
-        name=SERVICE,
+        name=KEEPALIVED_SERVICE,
         description="Virtual address of the Kubernetes API",
         command=(PROGRAM, "--dont-fork", "--vrrp", "--log-console", f"--use-file={CONFIG}"),
         kind="exec",

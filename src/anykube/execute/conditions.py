@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from anykube.errors import AnykubeError, HostKeyError, WaitError
 from anykube.kube.client import KubeClient
+from anykube.kube.endpoint import endpoint_trouble
 from anykube.transports.base import Transport
 
 INTERVAL = 0.1
@@ -55,6 +57,11 @@ def ssh_answers(transport: Transport) -> Condition:
 def api_ready(api: KubeClient) -> Condition:
     """The API server says that it is ready."""
     return api.readiness
+
+
+def endpoint_ready(url: str, authority: bytes) -> Condition:
+    """A shared address leads to an API server that is ready, and is trusted there."""
+    return partial(endpoint_trouble, url, authority)
 
 
 def node_ready(api: KubeClient, name: str) -> Condition:

@@ -152,6 +152,9 @@ class Performer:
                 return conditions.node_ready(self._ports.kube(), subject), f"anykube logs {subject} kubelet"
             case "workload-ready":
                 return conditions.workload_ready(self._ports.kube(), subject), "anykube status"
+            case "endpoint-ready":
+                authority = self._ports.secrets.part("ca/cluster", "certificate").reveal()
+                return conditions.endpoint_ready(subject, authority), effect.remedy
             case unknown:
                 raise PlanError(f"There is no condition {unknown!r}; this is a defect of anykube.")
 

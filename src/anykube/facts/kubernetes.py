@@ -59,6 +59,7 @@ class WorkloadFacts:
 class KubernetesFacts:
     """The cluster as its API shows it. Object names are '<kind>/<namespace>/<name>', namespace may be ''.
 
+    endpoint: what is wrong with a shared address of the API; '' if nothing is, or if there is none.
     pods_on: the pods that a drain would evict, of nodes that are to leave; nobody pays for it else.
     budgets: how many pods each PodDisruptionBudget lets go now; read together with `pods_on`.
     """
@@ -72,3 +73,4 @@ class KubernetesFacts:
     """Names of the objects that we applied earlier and that still exist."""
     pods_on: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     budgets: Mapping[str, int] = field(default_factory=dict)
+    endpoint: str = ""

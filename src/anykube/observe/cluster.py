@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from anykube.addons.catalog import objects, workloads
@@ -12,11 +13,13 @@ from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.kubernetes import KubernetesFacts, NodeFacts
 from anykube.facts.machines import MachineState, SiteFacts
+from anykube.kube.endpoint import endpoint_trouble
 from anykube.observe.hosts import probe_hosts
 from anykube.observe.kubernetes import observe_kubernetes
 from anykube.plan.assemble import endpoint
 from anykube.plan.blueprint import Blueprint
 from anykube.ports import SUPER_ADMIN, Ports
+from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 
@@ -84,4 +87,14 @@ async def _kubernetes(
         ours = node.pool or node.name in site.machines
         return bool(ours) and node.name not in staying
 
-    return await observe_kubernetes(ports.kube(), things, workloads(cluster), leaves)
+    found, trouble = await asyncio.gather(
+        observe_kubernetes(ports.kube(), things, workloads(cluster), leaves), _endpoint(api, ports)
+    )
+    return replace(found, endpoint=trouble)
+
+
+async def _endpoint(api: ApiEndpoint, ports: Ports) -> str:
+    """What is wrong with an address that is not a server's own."""
+    if not api.shared:
+        return ""
+    return await endpoint_trouble(api.url, ports.secrets.part("ca/cluster", "certificate").reveal())

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from anykube.content.apiserver import NAME as API_SERVER
 from anykube.content.context import NodeContext
+from anykube.content.haproxy import KEEPALIVED_SERVICE, SHARED_SERVICE
 from anykube.content.model import ArtifactFile, Component, File, SecretPart, Text, expected_sha256
 from anykube.content.node import components, managed_programs
 from anykube.content.paths import install_path
@@ -19,6 +20,7 @@ from anykube.facts.cluster import Facts
 from anykube.facts.host import FileFacts, HostFacts, Unreachable
 from anykube.plan.certificates import STEP as CERTIFICATES
 from anykube.plan.effects import Effect, PutFiles, RemovePaths, SetUnit, WaitFor
+from anykube.plan.endpoint import ENDPOINT, plan_endpoint
 from anykube.plan.model import CLUSTER, Change, Phase, Step
 
 API_READY = f"{CLUSTER}/api-ready"
@@ -32,6 +34,9 @@ AFTER_API = frozenset({"kube-controller-manager", "kube-scheduler", "kube-proxy"
 """Components that are refused until the API is ready, and then wait for seconds before they try again."""
 STATES = {"start": "started", "restart": "restarted", "reload": "reloaded"}
 """What is done with a unit, and the state that it is brought to."""
+FOLLOWERS = ("kubelet", "kube-proxy")
+"""Components that use the endpoint where the node has no API server."""
+CARRIERS = frozenset({SHARED_SERVICE, KEEPALIVED_SERVICE})
 DISRUPTIONS = {
     "etcd": "the API answers no writes while its etcd restarts",
     "kube-apiserver": "the API server of this node restarts",
@@ -73,10 +78,17 @@ def plan_nodes(
     servers = tuple(
         f"{context.node.name}/{API_SERVER}" for context, _ in usable if context.node.control_plane
     )
+    followers = tuple(
+        f"{context.node.name}/{name}"
+        for context, _ in usable
+        if context.node.kubelet and not context.node.control_plane
+        for name in FOLLOWERS
+    )
     for context, host in usable:
         earlier = previous.get(context.node.name, {})
-        steps.extend(_NodePlanner(context, host, facts, changing, earlier, servers).steps())
-    return (*steps, _api_ready(steps, servers, facts))
+        steps.extend(_NodePlanner(context, host, facts, changing, earlier, servers, followers).steps())
+    shared = plan_endpoint(contexts[0].endpoint, steps, servers, facts) if contexts else None
+    return (*steps, *((shared,) if shared else ()), _api_ready(steps, servers, facts))
 
 
 def _api_ready(steps: Sequence[Step], servers: tuple[str, ...], facts: Facts) -> Step:
@@ -87,8 +99,17 @@ def _api_ready(steps: Sequence[Step], servers: tuple[str, ...], facts: Facts) ->
     change = Change("wait", "condition", "API ready", reason)
     # Where no server can be reached nothing is started that would be worth waiting for.
     wait = WaitFor("api-ready", "", API_SECONDS if servers else UNREACHABLE_API_SECONDS)
-    needs = (CERTIFICATES, *servers)
-    return Step(API_READY, Phase.BOOTSTRAP, CLUSTER, "API", reason, (change,), (wait,), needs)
+    return Step(
+        API_READY,
+        Phase.BOOTSTRAP,
+        CLUSTER,
+        "API",
+        reason,
+        (change,),
+        (wait,),
+        (CERTIFICATES,),
+        needs_any=servers,
+    )
 
 
 class _NodePlanner:
@@ -102,8 +123,10 @@ class _NodePlanner:
         changing: frozenset[str],
         previous: Mapping[str, str],
         servers: tuple[str, ...],
+        followers: tuple[str, ...],
     ) -> None:
         self._servers = servers
+        self._followers = followers
         self._context = context
         self._name = context.node.name
         self._host = host
@@ -130,6 +153,9 @@ class _NodePlanner:
             *(Change("delete", "unit", unit, reason) for unit in units),
             *(Change("delete", "file", path, reason) for path in paths),
         )
+        if CARRIERS.intersection(units):
+            # Others may be using the address that this node carries, until they have the new one.
+            needs = tuple(dict.fromkeys((*needs, *self._followers)))
         effects: list[Effect] = [SetUnit(self._name, unit, "absent") for unit in units]
         if paths:
             effects.append(RemovePaths(self._name, tuple(paths)))
@@ -167,16 +193,35 @@ class _NodePlanner:
             changes=tuple(changes),
             effects=tuple(effects),
             needs=self._needs(component),
+            needs_any=self._needs_any(component),
             disruption=DISRUPTIONS.get(component.name, "") if action == "restart" else "",
         )
 
     def _needs(self, component: Component) -> tuple[str, ...]:
         needs = [CERTIFICATES, *(f"{self._name}/{other}" for other in component.after)]
-        if component.name in AFTER_SERVERS:
-            needs.extend(self._servers)
+        if component.name in AFTER_SERVERS and self._own_server in self._servers:
+            needs.append(self._own_server)
         if component.name in AFTER_API:
             needs.append(API_READY)
+        if component.name in FOLLOWERS and self._follows(component):
+            needs.append(ENDPOINT)
         return tuple(dict.fromkeys(needs))
+
+    def _needs_any(self, component: Component) -> tuple[str, ...]:
+        """A node without an API server of its own may begin with any."""
+        anywhere = component.name in AFTER_SERVERS and self._own_server not in self._servers
+        return self._servers if anywhere else ()
+
+    @property
+    def _own_server(self) -> str:
+        return f"{self._name}/{API_SERVER}"
+
+    def _follows(self, component: Component) -> bool:
+        """Whether the component works now, and will use a shared address: not before that serves. One that
+        is new tries by itself until it does."""
+        unit = self._host.units.get(component.unit.name) if component.unit else None
+        elsewhere = self._context.endpoint.shared and not self._context.node.control_plane
+        return elsewhere and unit is not None and unit.running
 
     def _file_reason(self, file: File) -> str:
         actual = self._host.files.get(file.path)

@@ -172,11 +172,13 @@ class UncordonNode:
 
 @dataclass(frozen=True, slots=True)
 class WaitFor:
-    """Wait until a named condition (execute/conditions.py) holds, at most `seconds`."""
+    """Wait until a named condition (execute/conditions.py) holds, at most `seconds`. `remedy`: what helps if
+    it does not, '' for what always helps with that condition."""
 
     condition: str
     subject: str
     seconds: float
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
