@@ -19,7 +19,7 @@ from anykube.testing import SimulatedHost
 
 AUTHORITIES = ("ca/cluster", "ca/etcd", "ca/front-proxy", "service-account", "encryption-config")
 OUR_OWN = tuple(f"{path.removeprefix('/')}" for path in (STATE,))
-MEMBERS_TEXT = 'ETCD_INITIAL_CLUSTER="node-1=https://192.0.2.1:2380"\nETCD_INITIAL_CLUSTER_STATE=new\n'
+MEMBERS_TEXT = 'ETCD_INITIAL_CLUSTER="node-1=https://192.0.2.1:2380"\nETCD_INITIAL_CLUSTER_STATE=existing\n'
 BORN_TEXT = "ETCD_INITIAL_CLUSTER_STATE=existing\n"
 
 
