@@ -92,6 +92,8 @@ class Run:
                 break
             if not _worth_going_on(phase, outcomes[-1]):
                 break
+            if phase is Phase.BOOTSTRAP:
+                self._session.note_birth()
             current, report.status = await look(self._session)
         self._finish(report, current, outcomes, "anykube apply", ahead)
         return report

@@ -187,6 +187,11 @@ class Session:
                 remedy="mend machines.key",
             ) from error
 
+    def note_birth(self) -> None:
+        """Keep in the record that etcd of this cluster has served: it is never founded again."""
+        if self.known and not self.record.born:
+            self.record = self.records.save(replace(self.record, born=True))
+
     def kube(self) -> KubeClient:
         """The Kubernetes API, as anykube itself."""
         if self._kube is None:

@@ -64,6 +64,15 @@ def endpoint_ready(url: str, authority: bytes) -> Condition:
     return partial(endpoint_trouble, url, authority)
 
 
+def server_ready(api: KubeClient, server: str) -> Condition:
+    """One API server, by its URL, says that it is ready."""
+
+    async def look() -> str:
+        return (await api.readiness_of_each()).get(server, "")
+
+    return look
+
+
 def node_ready(api: KubeClient, name: str) -> Condition:
     """A Node is registered and Ready."""
 

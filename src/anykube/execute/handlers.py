@@ -10,12 +10,13 @@ from pathlib import Path
 from anykube.content.model import ArtifactFile, SecretPart, Source, Text
 from anykube.errors import ArtifactError, PlanError
 from anykube.events import Sink, StepProgress
-from anykube.execute import conditions
+from anykube.execute import conditions, etcd_scripts
+from anykube.execute.etcd import EtcdHand
 from anykube.execute.node import NodeHand
 from anykube.kube.drain import drain, uncordon
 from anykube.pki.authority import generate, issue
 from anykube.plan import effects
-from anykube.plan.effects import Effect
+from anykube.plan.effects import Effect, MemberEffect
 from anykube.plan.model import Step
 from anykube.ports import Ports
 
@@ -52,6 +53,14 @@ class Performer:
                 await self._ports.provider.perform(effect, self._reporter(step))
             case effects.DrainNode() | effects.UncordonNode() | effects.ForgetNode():
                 await self._leave(effect, step)
+            case (
+                effects.AddMember()
+                | effects.PromoteMember()
+                | effects.RemoveMember()
+                | effects.MoveMember()
+                | effects.SetAsideEtcd()
+            ):
+                await self._member(effect)
             case effects.ForgetCluster():
                 await asyncio.to_thread(self._ports.forget)
             case effects.ApplyObjects() | effects.DeleteObjects():
@@ -128,13 +137,26 @@ class Performer:
                 report = self._reporter(step)
 
                 def progress(gone: int, met: int) -> None:
-                    report(node, "pods", gone, met, "pods")
+                    report(node, "evicted", gone, met, "pods")
 
                 await drain(self._ports.kube(), node, seconds, str(self._ports.record.epoch), progress)
             case effects.UncordonNode(node):
                 await uncordon(self._ports.kube(), node)
             case effects.ForgetNode(node):
                 await self._ports.forget_node(node)
+
+    async def _member(self, effect: MemberEffect) -> None:
+        match effect:
+            case effects.AddMember(node, peer_url, through):
+                await EtcdHand(self._hand, through).add(node, peer_url)
+            case effects.PromoteMember(node, peer_url, through, seconds):
+                await EtcdHand(self._hand, through).promote(node, peer_url, seconds)
+            case effects.RemoveMember(node, member_id, through):
+                await EtcdHand(self._hand, through).remove(node, member_id)
+            case effects.MoveMember(node, member_id, peer_url, through):
+                await EtcdHand(self._hand, through).move(node, member_id, peer_url)
+            case effects.SetAsideEtcd(node):
+                await self._hand(node).script("moving etcd's data aside", etcd_scripts.SET_ASIDE, ())
 
     async def _wait(self, effect: effects.WaitFor) -> None:
         condition, remedy = self._condition(effect)
@@ -148,6 +170,9 @@ class Performer:
                 return conditions.ssh_answers(self._ports.transport(subject)), "anykube doctor"
             case "api-ready":
                 return conditions.api_ready(self._ports.kube()), "anykube logs NODE kube-apiserver"
+            case "server-ready":
+                remedy = "anykube logs NODE kube-apiserver"
+                return conditions.server_ready(self._ports.kube(), subject), remedy
             case "node-ready":
                 return conditions.node_ready(self._ports.kube(), subject), f"anykube logs {subject} kubelet"
             case "workload-ready":

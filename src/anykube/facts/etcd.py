@@ -112,10 +112,14 @@ class Etcd:
 
 
 def consensus(views: Mapping[str, View]) -> Etcd:
-    """One picture: the members that the view with the newest leader knows."""
+    """One picture: of the cluster that most healthy views are in, the members that the newest of them knows."""
     if not views:
         return Etcd({})
-    newest = max(views.values(), key=_newness)
+    clusters: dict[int, list[View]] = {}
+    for view in views.values():
+        clusters.setdefault(view.cluster_id, []).append(view)
+    most = max(clusters.values(), key=lambda found: (sum(view.healthy for view in found), len(found)))
+    newest = max(most, key=_newness)
     own = {name: view for name, view in views.items() if view.cluster_id == newest.cluster_id}
     strangers = tuple(sorted(views.keys() - own.keys()))
     return Etcd(own, newest.members, strangers)

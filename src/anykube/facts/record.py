@@ -12,6 +12,7 @@ class Record:
 
     `site` holds what the provider chose (such as the subnet), `addresses` the address of each node.
     `departing` holds, as JSON, machines that were listed in the object and are to be cleaned.
+    `born`: etcd of this cluster has served; it is never founded a second time.
     `object` is the text of the cluster object that was applied last, `source` the file it came from.
     """
 
@@ -24,3 +25,4 @@ class Record:
     object: str = ""
     source: str = ""
     departing: Mapping[str, str] = field(default_factory=dict)
+    born: bool = False

@@ -11,6 +11,7 @@ from anykube.content.model import Text, expected_sha256
 from anykube.content.node import components
 from anykube.errors import PlanError
 from anykube.facts.cluster import Facts
+from anykube.facts.etcd import Etcd, consensus
 from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.kubernetes import KubernetesFacts
 from anykube.facts.machines import MachineState
@@ -21,10 +22,12 @@ from anykube.plan.blueprint import Blueprint
 from anykube.plan.bootstrap import fresh_host, plan_nodes
 from anykube.plan.certificates import plan_certificates, reissued
 from anykube.plan.leave import DRAIN_SECONDS, plan_leave, surplus
+from anykube.plan.membership import Electors, decide
 from anykube.plan.model import Obstacle, Phase, PhasePlan, Plan
 from anykube.plan.order import checked
 from anykube.plan.provision import plan_provision
 from anykube.plan.replacing import as_if_gone, refuse_replacing
+from anykube.plan.rolling import in_order
 from anykube.plan.rules import missing_programs, notes, obstacles, refuse_forbidden
 from anykube.spec.endpoint import ApiEndpoint, api_endpoint
 from anykube.spec.model import Cluster
@@ -97,6 +100,11 @@ def known_hosts(facts: Facts, blueprint: Blueprint) -> Mapping[str, HostFacts | 
     return known
 
 
+def _etcd(facts: Facts) -> Etcd:
+    """etcd as all machines see it that answer, those that leave included."""
+    return consensus({n: h.etcd for n, h in facts.hosts.items() if isinstance(h, HostFacts) and h.etcd})
+
+
 def _asleep(facts: Facts) -> frozenset[str]:
     """Machines that were made and are off."""
     return frozenset(
@@ -125,13 +133,16 @@ def endpoint(cluster: Cluster, blueprint: Blueprint) -> ApiEndpoint:
 
 
 def contexts(
-    cluster: Cluster, blueprint: Blueprint, hosts: Mapping[str, HostFacts | Unreachable]
+    cluster: Cluster,
+    blueprint: Blueprint,
+    hosts: Mapping[str, HostFacts | Unreachable],
+    *,
+    birth: bool = False,
 ) -> tuple[NodeContext, ...]:
     """What content is made from, for every node that can be known."""
     wanted, known = nodes(cluster), addresses(blueprint)
     members = tuple((node.name, known[node.name]) for node in wanted if node.etcd)
     api = endpoint(cluster, blueprint)
-    birth = not any(isinstance(host, HostFacts) and host.etcd_born for host in hosts.values())
     return tuple(
         NodeContext(cluster, node, known[node.name], host.system, members, api, birth)
         for node in wanted
@@ -166,18 +177,25 @@ def _bootstrap(
     blocked = obstacles(wanted, hosts, record, facts)
     blocked = (*blocked, *_unequipped(contexts(cluster, blueprint, hosts), hosts, blocked, blueprint))
     names = {obstacle.target for obstacle in blocked}
+    asleep = _asleep(facts)
+    usable = {
+        name: Unreachable(name, "unknown") if name in names | asleep else host for name, host in hosts.items()
+    }
+    membership = decide(Electors(wanted, known, usable, _etcd(facts), asleep, record.born))
+    blocked = (*blocked, *membership.obstacles)
+    names |= {obstacle.target for obstacle in membership.obstacles}
+    usable = {name: Unreachable(name, "unknown") if name in names else host for name, host in usable.items()}
     requests = certificate_requests(cluster, wanted, known, endpoint(cluster, blueprint))
     certificates = plan_certificates(facts, secret_requests(cluster), requests)
-    unknown = names | _asleep(facts)
-    usable = {name: Unreachable(name, "unknown") if name in unknown else host for name, host in hosts.items()}
     earlier = {} if previous is None else _expected_before(previous, cluster, facts, blueprint, usable)
-    node_contexts = contexts(cluster, blueprint, usable)
-    steps = plan_nodes(node_contexts, usable, facts, reissued(certificates), earlier)
+    node_contexts = contexts(cluster, blueprint, usable, birth=membership.birth)
+    alone = plan_nodes(node_contexts, usable, facts, reissued(certificates), earlier)
+    steps, unsafe = in_order(alone, membership, wanted, usable, known)
     return PhasePlan(
         Phase.BOOTSTRAP,
         checked((certificates, *steps)),
         provisional=provisional,
-        obstacles=blocked,
+        obstacles=(*blocked, *unsafe),
         notes=notes(usable, facts),
     )
 

@@ -155,6 +155,9 @@ class SetAsideEtcd:
     node: str
 
 
+MemberEffect = AddMember | PromoteMember | RemoveMember | MoveMember | SetAsideEtcd
+
+
 @dataclass(frozen=True, slots=True)
 class DrainNode:
     """Cordon a node and evict its pods, within their PodDisruptionBudgets, at most for `seconds`."""
