@@ -37,6 +37,7 @@ async def drain(
     reasons: dict[str, str] = {}
     cordoned = False
     met: set[str] = set()
+    told = (0, 0)
     while True:
         try:
             cordoned = await _cordon(client, node, mark)
@@ -47,7 +48,10 @@ async def drain(
             reasons[f"the API of {node}"] = " ".join((error.brief, *error.evidence[:1]))
         else:
             met |= set(pods)
-            progress(len(met) - len(pods), len(met))
+            now = (len(met) - len(pods), len(met))
+            if now != told:
+                progress(*now)
+                told = now
             if not pods:
                 return
         if time.monotonic() >= deadline:

@@ -225,6 +225,10 @@ class World:
     def _pool(self, name: str) -> str:
         return "some" if f"Node//{name}" in self.objects else ""
 
+    def _kubelet_runs(self, name: str) -> bool:
+        host = self.hosts.get(name)
+        return isinstance(host, HostFacts) and host.units.get("kubelet.service", UnitFacts()).running
+
     def _kubernetes(self) -> KubernetesFacts:
         serving = [
             name
@@ -237,12 +241,12 @@ class World:
             return KubernetesFacts()
         registered = {
             name: NodeFacts(name, True, "v1.36.3", False, pool=self._pool(name))
-            for name, host in self.hosts.items()
-            if isinstance(host, HostFacts) and host.units.get("kubelet.service", UnitFacts()).running
+            for name in self.hosts
+            if self._kubelet_runs(name)
         } | {
             name: NodeFacts(name, False, "v1.36.3", False, pool="some")
             for name in (thing.removeprefix("Node//") for thing in self.objects if thing.startswith("Node//"))
-            if name not in self.hosts
+            if not self._kubelet_runs(name)
         }
         workloads = {
             name: WorkloadFacts(1, 1)
