@@ -40,6 +40,7 @@ KINDS: Mapping[str, Kind] = {
     "Deployment": Kind("apps/v1", "deployments"),
     "DaemonSet": Kind("apps/v1", "daemonsets"),
     "PodDisruptionBudget": Kind("policy/v1", "poddisruptionbudgets"),
+    "Lease": Kind("coordination.k8s.io/v1", "leases", created=False),
     "APIService": Kind("apiregistration.k8s.io/v1", "apiservices", namespaced=False),
 }
 

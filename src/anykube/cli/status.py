@@ -22,7 +22,7 @@ def command(
     output: Format = Output.TABLE,
     check: Annotated[bool, typer.Option("--check", help="Exit with 3 unless all is well.")] = False,
 ) -> int:
-    """Show nodes, components, certificates, addons and drift. Changes nothing."""
+    """Show nodes, components, etcd, leaders, certificates, addons and drift. Changes nothing."""
     import asyncio
 
     from anykube.cli.printing import document
@@ -64,6 +64,13 @@ def _print(status: Status, *, wide: bool) -> None:
         for unit, state in node.components.items():
             show(f"  {node.name}: {unit} is {state}")
     show("")
+    _print_endpoint(status)
+    _print_etcd(status, wide=wide)
+    if status.leaders:
+        show(
+            "leaders       "
+            + ", ".join(f"{name} on {at or 'no node'}" for name, at in status.leaders.items())
+        )
     _print_certificates(status, wide=wide)
     for addon in status.addons:
         show(f"addon         {addon.name}: {addon.ready} of {addon.wanted} ready")
@@ -73,6 +80,28 @@ def _print(status: Status, *, wide: bool) -> None:
             show(f"  {line}")
     else:
         show("drift         none")
+
+
+def _print_endpoint(status: Status) -> None:
+    from anykube.cli.printing import show
+    from anykube.plan.availability import where
+
+    if found := status.endpoint:
+        show(f"endpoint      {found.kind}, {where(found)}" + (f": {found.trouble}" if found.trouble else ""))
+
+
+def _print_etcd(status: Status, *, wide: bool) -> None:
+    """One line while all is well, else what is wrong with whom."""
+    from anykube.cli.printing import show
+
+    if (etcd := status.etcd) is None:
+        return
+    show(f"etcd          {etcd.summary}" + (f", leader {etcd.leader}" if etcd.leader else ""))
+    for member in etcd.members:
+        if wide or not member.healthy:
+            show(f"  {member.node}: {member.role}, {member.state}")
+    for alarm in etcd.alarms:
+        show(f"  alarm: {alarm}")
 
 
 def _print_certificates(status: Status, *, wide: bool) -> None:

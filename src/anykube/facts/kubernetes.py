@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,21 @@ class WorkloadFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseFacts:
+    """Who leads among the instances of a component. `holder` is the node of the one that does."""
+
+    holder: str
+    renewed: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class KubernetesFacts:
     """The cluster as its API shows it. Object names are '<kind>/<namespace>/<name>', namespace may be ''.
 
     endpoint: what is wrong with a shared address of the API; '' if nothing is, or if there is none.
     pods_on: the pods that a drain would evict, of nodes that are to leave; nobody pays for it else.
     budgets: how many pods each PodDisruptionBudget lets go now; read together with `pods_on`.
+    leases: the leader of each component that elects one.
     """
 
     ready: bool = False
@@ -74,3 +84,4 @@ class KubernetesFacts:
     pods_on: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     budgets: Mapping[str, int] = field(default_factory=dict)
     endpoint: str = ""
+    leases: Mapping[str, LeaseFacts] = field(default_factory=dict)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from anykube.addons.rbac import DRAIN_ANNOTATION, POOL_LABEL
-from anykube.facts.kubernetes import NodeFacts, WorkloadFacts
+from anykube.facts.kubernetes import LeaseFacts, NodeFacts, WorkloadFacts
 
 REASON_LIMIT = 300
 
@@ -45,6 +46,17 @@ def node_facts(thing: Mapping[str, Any]) -> NodeFacts:
         pool=str((thing["metadata"].get("labels") or {}).get(POOL_LABEL, "")),
         draining=DRAIN_ANNOTATION in (thing["metadata"].get("annotations") or {}),
     )
+
+
+def lease_facts(thing: Mapping[str, Any]) -> LeaseFacts | None:
+    """Who holds a lease, '<host name>_<unique id>', and until when it was sure of it. None if nobody does."""
+    spec = thing.get("spec", {})
+    host, _, _ = str(spec.get("holderIdentity") or "").rpartition("_")
+    try:
+        renewed = datetime.fromisoformat(str(spec.get("renewTime")))
+    except ValueError:
+        return None
+    return LeaseFacts(host, renewed) if host and renewed.tzinfo else None
 
 
 def workload_facts(thing: Mapping[str, Any]) -> WorkloadFacts:

@@ -16,12 +16,14 @@ from anykube.errors import KubeBusyError, KubeError, TransportError
 from anykube.facts.differences import differences
 from anykube.facts.kubernetes import KubernetesFacts, NodeFacts, ObjectFacts, PodFacts, WorkloadFacts
 from anykube.kube.client import KubeClient
-from anykube.kube.parse import node_facts, workload_facts
+from anykube.kube.parse import lease_facts, node_facts, workload_facts
 from anykube.kube.pods import budget_name, disruptions_allowed, evictable, pod_facts
 
 OURS = f"{MANAGED_BY}={MANAGER},{ADDON}"
 LOOKS = 3
 """Times an object is compared while others keep writing to it."""
+ELECTORS = ("kube-scheduler", "kube-controller-manager")
+"""Components of which one instance leads; each names it in a Lease of its own name in kube-system."""
 CREATED_KINDS = tuple(name for name, kind in KINDS.items() if kind.created)
 
 T = TypeVar("T")
@@ -61,6 +63,7 @@ async def _observe(
     ours = {reference(item): item for items in lists for item in items}
     live = ours | {reference(node): node for node in nodes}
     compared = await _together([_compare(client, live.get(reference(thing)), thing) for thing in objects])
+    leases = await _together([client.get(f"Lease/kube-system/{name}") for name in ELECTORS])
     known = {node["metadata"]["name"]: node_facts(node) for node in nodes}
     pods, budgets = await _leaving(client, [node.name for node in known.values() if leaves(node)])
     return KubernetesFacts(
@@ -72,6 +75,11 @@ async def _observe(
         inventory=frozenset(name for name, item in ours.items() if _applied_by_us(item)),
         pods_on=pods,
         budgets=budgets,
+        leases={
+            name: facts
+            for name, lease in zip(ELECTORS, leases, strict=True)
+            if lease and (facts := lease_facts(lease))
+        },
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts
+from anykube.plan.availability import EndpointStatus, EtcdStatus, endpoint_status, etcd_status, leaders
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.model import Plan
+from anykube.spec.endpoint import api_endpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node, nodes
 
@@ -47,7 +49,10 @@ class AddonStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Everything at one glance. `drift` are the changes that apply would make, as lines."""
+    """Everything at one glance. `drift` are the changes that apply would make, as lines.
+
+    leaders: component and the node whose instance leads, '' while none does.
+    """
 
     cluster: str
     api: str
@@ -56,21 +61,30 @@ class Status:
     certificates: tuple[CertificateStatus, ...]
     addons: tuple[AddonStatus, ...]
     drift: tuple[str, ...]
+    endpoint: EndpointStatus | None = None
+    etcd: EtcdStatus | None = None
+    leaders: dict[str, str] = field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:
-        """Whether everything runs and nothing drifted."""
+        """Whether everything runs, every member of etcd takes part, and nothing drifted."""
         ready = all(node.state in ("Ready", "running") and not node.components for node in self.nodes)
-        return ready and not self.drift and all(addon.ready >= addon.wanted for addon in self.addons)
+        reached = self.endpoint is None or not self.endpoint.trouble
+        sound = self.etcd is None or self.etcd.healthy
+        ready_addons = all(addon.ready >= addon.wanted for addon in self.addons)
+        return ready and reached and sound and ready_addons and not self.drift
 
 
 def status(cluster: Cluster, facts: Facts, blueprint: Blueprint, plan: Plan) -> Status:
     """The status of a cluster."""
+    wanted = nodes(cluster)
+    addresses = {name: machine.address for name, machine in blueprint.machines.items()}
+    api = api_endpoint(cluster, addresses, blueprint.choices)
     return Status(
         cluster=cluster.name,
         api="ready" if facts.kubernetes.ready else "not ready",
         version=facts.kubernetes.version,
-        nodes=tuple(_node(node, facts, blueprint) for node in nodes(cluster)),
+        nodes=tuple(_node(node, facts, blueprint) for node in wanted),
         certificates=tuple(_certificates(facts)),
         addons=tuple(
             AddonStatus(name, found.ready, found.wanted) for name, found in facts.kubernetes.workloads.items()
@@ -81,6 +95,9 @@ def status(cluster: Cluster, facts: Facts, blueprint: Blueprint, plan: Plan) -> 
             for change in step.changes
         )
         + tuple(f"{obstacle.target} {obstacle.brief}" for obstacle in plan.obstacles),
+        endpoint=endpoint_status(api, facts),
+        etcd=etcd_status(wanted, facts, blueprint),
+        leaders=leaders(facts.kubernetes.leases, facts.now),
     )
 
 

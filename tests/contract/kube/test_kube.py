@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from anykube.addons.catalog import objects, workloads
 from anykube.addons.references import Object, collection_path, parse, reference
 from anykube.errors import KubeBusyError, KubeError
-from anykube.facts.kubernetes import KubernetesFacts, ObjectFacts
+from anykube.facts.kubernetes import KubernetesFacts, LeaseFacts, ObjectFacts
 from anykube.kube import client as client_module
 from anykube.kube.client import KubeClient
 from anykube.observe.kubernetes import observe_kubernetes
@@ -285,6 +286,19 @@ async def test_long_lists_come_whole(client: KubeClient, monkeypatch: pytest.Mon
 
 async def test_pods(client: KubeClient) -> None:
     assert isinstance(await client.pods(), tuple)
+
+
+async def test_who_leads_is_in_the_leases(client: KubeClient) -> None:
+    assert (await see(client)).leases == {}
+    lease = {
+        "metadata": {"name": "kube-scheduler"},
+        "spec": {"holderIdentity": "demo-cp-2_1c7f", "renewTime": "2026-11-20T21:00:00.123456Z"},
+    }
+    leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+    assert await by_hand(client, "POST", leases, lease) == 201
+    renewed = datetime(2026, 11, 20, 21, 0, 0, 123456, tzinfo=UTC)
+    assert (await see(client)).leases == {"kube-scheduler": LeaseFacts("demo-cp-2", renewed)}
+    assert await client.delete("Lease/kube-system/kube-scheduler")
 
 
 async def test_an_observation_is_quick(client: KubeClient) -> None:

@@ -8,16 +8,21 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from tests.contract.kube.conftest import ApiServer
 from tests.contract.kube.test_trouble import EMPTY, impostor
 
 from anykube.errors import KubeBusyError, KubeError, TransportError
 from anykube.kube import connection, servers
 from anykube.kube.client import KubeClient
 from anykube.pki.store import SecretStore
+
+if TYPE_CHECKING:
+    from tests.contract.kube.conftest import ApiServer
+
+pytestmark = pytest.mark.e2e
 
 CONFIG_MAP = "ConfigMap/default/several-servers"
 THING = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from anykube.facts.kubernetes import NodeFacts, WorkloadFacts
+from anykube.facts.kubernetes import LeaseFacts, NodeFacts, WorkloadFacts
 from anykube.kube.connection import printable
-from anykube.kube.parse import PodSummary, node_facts, pod_summary, workload_facts
+from anykube.kube.parse import PodSummary, lease_facts, node_facts, pod_summary, workload_facts
 
 
 def deployment(wanted: int, generation: int = 1, **status: int) -> dict[str, Any]:
@@ -96,3 +97,30 @@ def test_pods() -> None:
 def test_remote_text_cannot_play_with_the_terminal() -> None:
     assert printable("a\x1b[31mb\r\n\tc\u202e\x00") == "a [31mb c"
     assert len(printable("x" * 10**6)) == 1000
+
+
+RENEWED = "2026-11-20T21:00:00.123456Z"
+
+
+def test_the_holder_of_a_lease_is_a_node() -> None:
+    holder = "demo-cp-1_6f0e4a4c-3b0e-4f6a-9a53-1c7f3f4d7e1b"
+    lease = {"spec": {"holderIdentity": holder, "renewTime": RENEWED}}
+    moment = datetime(2026, 11, 20, 21, 0, 0, 123456, tzinfo=UTC)
+    assert lease_facts(lease) == LeaseFacts("demo-cp-1", moment)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        None,
+        {},
+        {"holderIdentity": None, "renewTime": RENEWED},
+        {"holderIdentity": "", "renewTime": RENEWED},
+        {"holderIdentity": "demo-cp-1", "renewTime": RENEWED},
+        {"holderIdentity": "demo-cp-1_a"},
+        {"holderIdentity": "demo-cp-1_a", "renewTime": "yesterday"},
+        {"holderIdentity": "demo-cp-1_a", "renewTime": "2026-11-20T21:00:00"},
+    ],
+)
+def test_a_lease_that_nobody_holds(spec: dict[str, Any] | None) -> None:
+    assert lease_facts({"spec": spec} if spec is not None else {}) is None
