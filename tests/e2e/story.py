@@ -32,7 +32,7 @@ MACHINES = Path("/var/lib/anykube/lxc")
 VERSION = "1.36.3"
 SECONDS = 240.0
 """More than any command here takes on a busy machine."""
-PHASES = ("artifacts", "provision", "bootstrap", "addons")
+PHASES = ("replace", "artifacts", "provision", "bootstrap", "addons", "retire")
 CONTROL_PLANE = {"name": "cp", "roles": ["control-plane", "etcd"]}
 UNITS = tuple(managed_units())
 ACTIVE_SINCE = "ActiveEnterTimestampMonotonic"

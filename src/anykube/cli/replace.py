@@ -17,7 +17,11 @@ def command(
     yes: Yes = False,
     drain_timeout: DrainTimeout = DRAIN_SECONDS,
 ) -> int:
-    """Take a node out of the cluster, dead or alive, and make it anew. Any node, of any role."""
+    """Make a node anew, dead or alive.
+
+    It is drained, leaves etcd and the cluster, and its machine is deleted and made again (a machine that
+    existed before is cleaned instead). Refused if data would be lost. Any node, of any role.
+    """
     from anykube.cli.running import run_replace
 
     return run_replace(node, file, cluster, output, yes=yes, drain_seconds=drain_timeout)
