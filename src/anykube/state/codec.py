@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -73,10 +73,12 @@ def _decode_dataclass(hint: type, data: Any, where: str) -> Any:
     if not isinstance(data, Mapping) or data.get(TAG) != hint.__name__:
         raise _refused(where, hint, data)
     hints = _field_hints(hint)
-    if data.keys() != {TAG, *hints}:
-        odd = ", ".join(sorted(str(key)[:40] for key in data.keys() ^ {TAG, *hints}))
-        raise CodecError(f"{where}: missing or unknown fields: {odd}.")
-    return hint(**{name: _decode(kind, data[name], f"{where}.{name}") for name, kind in hints.items()})
+    # Written by an earlier anykube it lacks fields that came later: those have defaults.
+    odd = {str(key)[:40] for key in data.keys() - {TAG, *hints}} | (_required(hint) - data.keys())
+    if odd:
+        raise CodecError(f"{where}: missing or unknown fields: {', '.join(sorted(odd))}.")
+    found = {name: kind for name, kind in hints.items() if name in data}
+    return hint(**{name: _decode(kind, data[name], f"{where}.{name}") for name, kind in found.items()})
 
 
 def _decode_union(members: tuple[Any, ...], data: Any, where: str) -> Any:
@@ -127,6 +129,14 @@ def _field_hints(hint: type) -> dict[str, Any]:
     if TAG in hints:
         raise CodecError(f"{hint.__name__} has a field of its own that is called {TAG!r}.")
     return {field.name: hints[field.name] for field in fields(hint)}
+
+
+@cache
+def _required(hint: type) -> frozenset[str]:
+    """Names of the fields without a default."""
+    return frozenset(
+        field.name for field in fields(hint) if field.default is MISSING and field.default_factory is MISSING
+    )
 
 
 def _refused(where: str, wanted: Any, data: Any) -> CodecError:

@@ -130,3 +130,22 @@ def test_a_corrupt_file_is_refused_and_never_overwritten(store: RecordStore, con
 @given(st.from_type(Record))
 def test_any_record_survives_its_json_form(record: Record) -> None:
     assert codec.decode(Record, json.loads(json.dumps(codec.encode(record)))) == record
+
+
+def test_a_record_of_an_earlier_anykube_lacks_what_came_later(store: RecordStore) -> None:
+    store.save(replace(new_record("demo"), born=True, departing={"a": "{}"}))
+    document = json.loads(store.path.read_text())
+    del document["content"]["born"], document["content"]["departing"]
+    store.path.write_text(json.dumps(document))
+    loaded = store.load()
+    assert loaded is not None
+    assert (loaded.born, loaded.departing) == (False, {})
+
+
+def test_what_it_never_lacked_must_be_there(store: RecordStore) -> None:
+    store.save(new_record("demo"))
+    document = json.loads(store.path.read_text())
+    del document["content"]["lineage"]
+    store.path.write_text(json.dumps(document))
+    with pytest.raises(StateError, match="lineage"):
+        store.load()
