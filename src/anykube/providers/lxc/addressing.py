@@ -99,6 +99,26 @@ def virtual_address(subnet: IPv4Network) -> IPv4Address:
     return subnet[-2]
 
 
+def refuse_virtual(wanted: str, subnet: IPv4Network, addresses: Mapping[str, str]) -> None:
+    """ProviderError if this cannot be the virtual address: nobody would hear of it, or somebody has it."""
+    way_out = (
+        f"leave endpoint.address out and {virtual_address(subnet)} is taken, or choose another in {subnet}"
+    )
+    address = IPv4Address(wanted)
+    if address not in subnet:
+        raise ProviderError(
+            f"endpoint.address {wanted} is not in the nodes' subnet {subnet}: no node could be reached by it.",
+            remedy=way_out,
+        )
+    taken = {text: f"the node {name}" for name, text in addresses.items()} | {
+        str(gateway(subnet)): "this machine, as the gateway of the nodes",
+        str(subnet.network_address): "the network itself",
+        str(subnet.broadcast_address): "everybody, as the broadcast address",
+    }
+    if wanted in taken:
+        raise ProviderError(f"endpoint.address {wanted} belongs to {taken[wanted]}.", remedy=way_out)
+
+
 def gateway(subnet: IPv4Network) -> IPv4Address:
     """This machine's own address on the bridge."""
     return subnet[1]

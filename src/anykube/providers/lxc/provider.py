@@ -26,8 +26,8 @@ from anykube.providers.base import Report
 from anykube.providers.lxc import addressing, host, machine, network, recipe, rootfs, software
 from anykube.providers.lxc.commands import require_root_and_tools
 from anykube.providers.lxc.layout import CHANGED, Layout
-from anykube.spec.endpoint import VIRTUAL_IP
-from anykube.spec.model import Cluster
+from anykube.spec.endpoint import VIRTUAL_IP, endpoint_kind
+from anykube.spec.model import Cluster, EndpointKind
 from anykube.spec.nodes import Node
 from anykube.transports.base import Endpoint
 
@@ -65,6 +65,8 @@ class LxcProvider:
         subnet = addressing.choose_subnet(lxc.subnet if lxc else None, record.site.get("subnet"), occupied)
         bridge = addressing.bridge_name(self._cluster.name)
         addresses = addressing.assign(nodes, subnet, record.addresses)
+        if endpoint_kind(self._cluster) is EndpointKind.VIRTUAL_IP and spec.endpoint.address:
+            addressing.refuse_virtual(spec.endpoint.address, subnet, addresses)
         return Blueprint(
             machines={
                 node.name: MachineBlueprint(addresses[node.name], machine_settings(node)) for node in nodes
