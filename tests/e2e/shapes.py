@@ -35,7 +35,7 @@ def leader(proof: Proof) -> str:
     """The node whose member leads."""
     for machine in proof.etcd_nodes():
         status = proof.etcd(machine, "maintenance/status")
-        if status["leader"] == status["header"]["member_id"]:
+        if status.get("leader") == status["header"]["member_id"]:
             return machine
     raise AssertionError("no member leads")
 
