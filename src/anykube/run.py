@@ -72,8 +72,25 @@ class Run:
 
     async def apply(self, first: Plan, saved: Plan | None) -> Report:
         """All phases. The first plan was shown; each phase is planned again on what is then true."""
-        report, current, outcomes, ahead = Report(first), first, list[Outcome](), 0
         self._emit(RunStarted(first.cluster, self._journal.run if self._journal else "", "apply"))
+        return await self._all(Report(first), first, [], saved)
+
+    async def recover(self, made: Plan, lost: frozenset[str], again: str) -> Report:
+        """The one phase of recover, then all of apply, in which those that are lost are made anew."""
+        report = Report(made)
+        self._emit(RunStarted(made.cluster, self._journal.run if self._journal else "", "recover"))
+        outcome = await self._phase(made.phase(Phase.RECOVER), report)
+        if self._stop.stopping or not outcome.complete:
+            self._finish(report, made, [outcome], again, 0)
+            return report
+        self._session.replacing = lost
+        current, report.status = await look(self._session)
+        return await self._all(report, current, [outcome], None)
+
+    async def _all(
+        self, report: Report, current: Plan, outcomes: list[Outcome], saved: Plan | None
+    ) -> Report:
+        ahead = 0
         for phase in PHASES:
             made = current.phase(phase)
             # What is to be made anew has left after its phase, also if there was nothing to do for it.

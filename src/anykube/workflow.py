@@ -82,7 +82,7 @@ async def apply(  # noqa: PLR0913  all but the first by name
             refuse_stale(saved, first, first.phases)
             if first.empty or not approve(first):
                 return Report(first, approved=first.empty, status=seen)
-            _begin(session, text, source)
+            begin(session, text, source)
             with start_run(session.folder, datetime.now(UTC)) as journal:
                 run = Run(session, journal, emit, stop or StopFlag())
                 if lock.interrupted:
@@ -149,7 +149,7 @@ async def destroy(
         return await run.remove(made)
 
 
-def _begin(session: Session, text: str, source: str) -> None:
+def begin(session: Session, text: str, source: str) -> None:
     """Note what is about to be made true, and fence off every earlier run."""
     blueprint = session.blueprint
     record = session.record if session.known else session.records.save(new_record(session.cluster.name))

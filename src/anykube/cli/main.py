@@ -24,7 +24,9 @@ from anykube.cli import (
     kubeconfig,
     logs,
     plan,
+    recover,
     replace,
+    scale,
     status,
     unlock,
     validate,
@@ -52,12 +54,14 @@ app.command("init")(init.command)
 app.command("validate")(validate.command)
 app.command("plan")(plan.command)
 app.command("apply")(apply.command)
+app.command("scale")(scale.command)
 app.command("replace")(replace.command)
 app.command("status")(status.command)
 app.command("kubeconfig")(kubeconfig.command)
 app.command("exec", context_settings={"ignore_unknown_options": True})(exec_.command)
 app.command("logs")(logs.command)
 app.command("doctor")(doctor.command)
+app.command("recover")(recover.command)
 app.command("unlock")(unlock.command)
 app.command("destroy")(destroy.command)
 app.add_typer(artifacts.app, name="artifacts")

@@ -57,13 +57,22 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def confirm(question: str) -> bool:
     """Ask on the terminal; without a terminal nobody can answer, which is an error."""
+    return _asked(f"{question} [y/N]") in ("y", "yes")
+
+
+def typed(question: str, word: str) -> bool:
+    """Ask for a word, for what must not be confirmed in passing."""
+    return _asked(question) == word
+
+
+def _asked(question: str) -> str:
     from anykube.errors import UsageError
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("This changes something, and there is no terminal to ask on.", remedy="add --yes")
     message("")
-    print(f"{plain(question)} [y/N] ", end="", file=sys.stderr, flush=True)
-    return _answer() in ("y", "yes")
+    print(f"{plain(question)} ", end="", file=sys.stderr, flush=True)
+    return _answer()
 
 
 def _answer() -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anykube.cli.options import Output
-from anykube.cli.printing import confirm, message
+from anykube.cli.printing import confirm, message, typed
 from anykube.cli.progress import Progress, is_live, progress
 from anykube.errors import UsageError
 
@@ -33,25 +33,50 @@ def run_apply(
 ) -> int:
     """anykube apply. A saved plan carries its object, so it needs neither -f nor -c."""
     from anykube.cli.target import saved_target, target
-    from anykube.workflow import apply
 
     if plan_file is not None and not (file is None and name is None):
         raise UsageError("A saved plan names its cluster itself.", remedy="leave -f and -c away")
     found, saved = saved_target(plan_file) if plan_file else (target(file, name), None)
+    return apply_target(found, output, yes=yes, drain_seconds=drain_seconds, saved=saved)
+
+
+def apply_target(
+    found: Target,
+    output: Output,
+    *,
+    yes: bool,
+    drain_seconds: float,
+    saved: Plan | None = None,
+    keep: Callable[[], None] = lambda: None,
+) -> int:
+    """Apply an object. `keep` is called once it is agreed to, before anything is made so."""
+    from anykube.workflow import apply
 
     async def work(stop: StopFlag, show: Progress) -> Report:
+        approve = _approval(f"Apply this to {found.cluster.name}?", show, output, yes=yes)
+
+        def agreed(plan: Plan) -> bool:
+            answer = approve(plan)
+            if answer:
+                keep()
+            return answer
+
         return await apply(
             found.cluster,
             text=found.text,
             source=found.source,
-            approve=_approval(f"Apply this to {found.cluster.name}?", show, output, yes=yes),
+            approve=agreed,
             saved=saved,
             emit=show,
             stop=stop,
             drain_seconds=drain_seconds,
         )
 
-    return _ended(_run(work, output), found, output)
+    report = _run(work, output)
+    if report.unchanged:
+        # What the object says is there already: nobody was asked, and nothing is made.
+        keep()
+    return _ended(report, found, output)
 
 
 def run_replace(
@@ -73,6 +98,46 @@ def run_replace(
             emit=show,
             stop=stop,
             drain_seconds=drain_seconds,
+        )
+
+    return _ended(_run(work, output), found, output)
+
+
+def run_recover(
+    node: str,
+    snapshot: str,
+    lost: Sequence[str],
+    file: Path | None,
+    name: str | None,
+    output: Output,
+    *,
+    yes: bool,
+) -> int:
+    """anykube recover. Writes may be lost, so the cluster is named: in the answer, or in the command line."""
+    from anykube.cli.target import target
+    from anykube.plan.render import lines
+    from anykube.recovery import recover
+
+    if yes and file is None and name is None:
+        raise UsageError("recover --yes does not guess the cluster.", remedy="name it with -c or -f")
+    found = target(file, name)
+
+    def approve(plan: Plan) -> bool:
+        message("\n".join(lines(plan)))
+        question = f"Type the name of the cluster to recover its etcd from {node}:"
+        return yes or plan.empty or typed(question, found.cluster.name)
+
+    async def work(stop: StopFlag, show: Progress) -> Report:
+        return await recover(
+            found.cluster,
+            node,
+            text=found.text,
+            source=found.source,
+            snapshot=snapshot,
+            lost=lost,
+            approve=approve,
+            emit=show,
+            stop=stop,
         )
 
     return _ended(_run(work, output), found, output)

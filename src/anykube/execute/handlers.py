@@ -10,7 +10,7 @@ from pathlib import Path
 from anykube.content.model import ArtifactFile, SecretPart, Source, Text
 from anykube.errors import ArtifactError, PlanError
 from anykube.events import Sink, StepProgress
-from anykube.execute import conditions, etcd_scripts
+from anykube.execute import conditions, etcd_scripts, recovery
 from anykube.execute.etcd import EtcdHand
 from anykube.execute.node import NodeHand
 from anykube.kube.drain import drain, uncordon
@@ -61,6 +61,10 @@ class Performer:
                 | effects.SetAsideEtcd()
             ):
                 await self._member(effect)
+            case effects.UnpackSnapshot():
+                await recovery.unpack(self._hand(effect.node), effect)
+            case effects.BeginAnew():
+                await recovery.begin_anew(self._hand(effect.node), effect)
             case effects.ForgetCluster():
                 await asyncio.to_thread(self._ports.forget)
             case effects.ApplyObjects() | effects.DeleteObjects():
@@ -176,7 +180,7 @@ class Performer:
             case "node-ready":
                 return conditions.node_ready(self._ports.kube(), subject), f"anykube logs {subject} kubelet"
             case "workload-ready":
-                return conditions.workload_ready(self._ports.kube(), subject), "anykube status"
+                return conditions.workload_ready(self._ports.kube(), subject, effect.absent), "anykube status"
             case "endpoint-ready":
                 authority = self._ports.secrets.part("ca/cluster", "certificate").reveal()
                 return conditions.endpoint_ready(subject, authority), effect.remedy

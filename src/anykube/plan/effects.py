@@ -159,6 +159,25 @@ MemberEffect = AddMember | PromoteMember | RemoveMember | MoveMember | SetAsideE
 
 
 @dataclass(frozen=True, slots=True)
+class UnpackSnapshot:
+    """Verify a snapshot of etcd that lies on a node, and unpack it beside the data, as a cluster of one."""
+
+    node: str
+    file: str
+    peer_url: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class BeginAnew:
+    """Start the etcd of a node as the only member: from what was unpacked, or from its own data, of which a
+    copy is kept."""
+
+    node: str
+    unpacked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DrainNode:
     """Cordon a node and evict its pods, within their PodDisruptionBudgets, at most for `seconds`."""
 
@@ -176,12 +195,14 @@ class UncordonNode:
 @dataclass(frozen=True, slots=True)
 class WaitFor:
     """Wait until a named condition (execute/conditions.py) holds, at most `seconds`. `remedy`: what helps if
-    it does not, '' for what always helps with that condition."""
+    it does not, '' for what always helps with that condition. `absent`: how many pods of a workload may be
+    missing, because their nodes do not run."""
 
     condition: str
     subject: str
     seconds: float
     remedy: str = ""
+    absent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +255,8 @@ Effect = (
     | RemoveMember
     | MoveMember
     | SetAsideEtcd
+    | UnpackSnapshot
+    | BeginAnew
     | DrainNode
     | UncordonNode
     | WaitFor

@@ -16,6 +16,8 @@ CLUSTER = "cluster"
 class Phase(StrEnum):
     """The horizon of a plan: facts are observed again after each."""
 
+    RECOVER = "recover"
+    """An etcd without a quorum begins anew; only when asked for by name."""
     REPLACE = "replace"
     """Nodes that are to be made anew leave, before the other phases see them as missing."""
     ARTIFACTS = "artifacts"
