@@ -116,12 +116,25 @@ def worker_of_three() -> NodeContext:
     return make_context(make_cluster(pools), "demo-worker-1")
 
 
+def balancer() -> NodeContext:
+    """The second of two machines that carry the address of the API, and do nothing else."""
+    pools = [
+        {"name": "cp", "roles": ["control-plane", "etcd"], "count": 3},
+        {"name": "lb", "roles": ["load-balancer"], "count": 2},
+        {"name": "worker", "roles": ["worker"]},
+    ]
+    endpoint = {"kind": "virtual-ip", "address": "10.0.0.200"}
+    system = replace(MACHINE, interfaces={"10.0.0.15": "ens3"})
+    return make_context(make_cluster(pools, endpoint=endpoint), "demo-lb-2", system)
+
+
 CASES: Mapping[str, Callable[[], NodeContext]] = {
     "single-in-container": single,
     "worker-in-vm": worker,
     "plain-control-plane": plain_control_plane,
     "etcd-alone": etcd_alone,
     "worker-of-three": worker_of_three,
+    "load-balancer": balancer,
 }
 
 

@@ -55,6 +55,12 @@ def summarised(component: Component) -> dict[str, Any]:
         "files": [f"{file.mode} {file.owner} {file.path} <- {origin(file)}" for file in component.files],
         "unit": component.unit.name if component.unit else None,
         "inputs": list(component.unit.inputs) if component.unit else [],
+        **(
+            {"reload": sorted(component.unit.reloadable)}
+            if component.unit and component.unit.reloadable
+            else {}
+        ),
+        **({"programs": list(component.programs)} if component.programs else {}),
     }
 
 

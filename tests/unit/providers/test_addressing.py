@@ -145,3 +145,27 @@ def test_a_small_subnet_is_filled_and_then_refused() -> None:
     assert str(addressing.virtual_address(subnet)) not in given_now
     with pytest.raises(ProviderError, match="no free address"):
         addressing.assign([*nodes, worker(99)], subnet, {})
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("10.82.0.9", "not in the nodes' subnet"),
+        ("10.81.0.21", "belongs to the node worker-1"),
+        ("10.81.0.1", "the gateway"),
+        ("10.81.0.0", "the network"),
+        ("10.81.0.255", "broadcast"),
+    ],
+)
+def test_a_virtual_address_that_cannot_be_one(address: str, why: str) -> None:
+    subnet = IPv4Network("10.81.0.0/24")
+    with pytest.raises(ProviderError, match=why) as caught:
+        addressing.refuse_virtual(address, subnet, {"worker-1": "10.81.0.21"})
+    assert "10.81.0.254" in str(caught.value.remedy)
+
+
+def test_a_virtual_address_is_given_to_no_node() -> None:
+    subnet = IPv4Network("10.81.0.0/24")
+    addressing.refuse_virtual("10.81.0.22", subnet, {"worker-1": "10.81.0.21"})
+    given_now = addressing.assign([worker(1), worker(2)], subnet, {}, "10.81.0.22")
+    assert given_now == {"worker-1": "10.81.0.21", "worker-2": "10.81.0.23"}

@@ -73,9 +73,11 @@ def choose_subnet(wanted: str | None, recorded: str | None, occupied: Sequence[s
     )
 
 
-def assign(nodes: Sequence[Node], subnet: IPv4Network, recorded: Mapping[str, str]) -> dict[str, str]:
-    """An address for each node: the recorded one, else the first that was never given."""
-    given = set(recorded.values())
+def assign(
+    nodes: Sequence[Node], subnet: IPv4Network, recorded: Mapping[str, str], reserved: str | None = None
+) -> dict[str, str]:
+    """An address for each node: the recorded one, else the first that was never given nor is reserved."""
+    given = {*recorded.values(), *([reserved] if reserved else [])}
     free: dict[int, Iterator[str]] = {}
     addresses: dict[str, str] = {}
     for node in nodes:
@@ -101,13 +103,12 @@ def virtual_address(subnet: IPv4Network) -> IPv4Address:
 
 def refuse_virtual(wanted: str, subnet: IPv4Network, addresses: Mapping[str, str]) -> None:
     """ProviderError if this cannot be the virtual address: nobody would hear of it, or somebody has it."""
-    way_out = (
-        f"leave endpoint.address out and {virtual_address(subnet)} is taken, or choose another in {subnet}"
-    )
+    own = virtual_address(subnet)
+    way_out = f"leave endpoint.address out, and it is {own}, or choose another in {subnet}"
     address = IPv4Address(wanted)
     if address not in subnet:
         raise ProviderError(
-            f"endpoint.address {wanted} is not in the nodes' subnet {subnet}: no node could be reached by it.",
+            f"endpoint.address {wanted} is not in the nodes' subnet {subnet}, so none can carry it.",
             remedy=way_out,
         )
     taken = {text: f"the node {name}" for name, text in addresses.items()} | {

@@ -64,9 +64,11 @@ class LxcProvider:
         occupied = (*taken, *self._reserved, spec.network.pods, spec.network.services)
         subnet = addressing.choose_subnet(lxc.subnet if lxc else None, record.site.get("subnet"), occupied)
         bridge = addressing.bridge_name(self._cluster.name)
-        addresses = addressing.assign(nodes, subnet, record.addresses)
-        if endpoint_kind(self._cluster) is EndpointKind.VIRTUAL_IP and spec.endpoint.address:
-            addressing.refuse_virtual(spec.endpoint.address, subnet, addresses)
+        carried = endpoint_kind(self._cluster) is EndpointKind.VIRTUAL_IP
+        virtual = spec.endpoint.address if carried else None
+        addresses = addressing.assign(nodes, subnet, record.addresses, virtual)
+        if virtual:
+            addressing.refuse_virtual(virtual, subnet, addresses)
         return Blueprint(
             machines={
                 node.name: MachineBlueprint(addresses[node.name], machine_settings(node)) for node in nodes
