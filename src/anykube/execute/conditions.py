@@ -85,14 +85,14 @@ def node_ready(api: KubeClient, name: str) -> Condition:
     return look
 
 
-def workload_ready(api: KubeClient, reference: str) -> Condition:
-    """All pods that a Deployment or DaemonSet wants are ready."""
+def workload_ready(api: KubeClient, reference: str, absent: int = 0) -> Condition:
+    """All pods that a Deployment or DaemonSet wants are ready, but for those on so many absent nodes."""
 
     async def look() -> str:
         workload = await api.workload(reference)
         if workload is None:
             return "it does not exist"
-        if workload.ready >= workload.wanted:
+        if workload.ready >= workload.wanted - absent:
             return ""
         return f"{workload.ready} of {workload.wanted} pods are ready"
 

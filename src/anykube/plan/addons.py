@@ -44,7 +44,10 @@ def plan_addons(
     return (
         *applies,
         prune,
-        *(_workload(name, facts, applies, needs) for name in workloads(cluster)),
+        *(
+            _workload(name, facts, applies, needs, _absent(name, facts, usable))
+            for name in workloads(cluster)
+        ),
         *ready,
         *(_labels(thing, facts) for thing in labels),
         *(_uncordon(node.name, facts) for node in usable if node.kubelet),
@@ -102,17 +105,27 @@ def _prune(surplus: Sequence[str], needs: tuple[str, ...]) -> Step:
     return Step(identity, Phase.ADDONS, CLUSTER, "prune", reason, changes, (effect,), needs)
 
 
-def _workload(name: str, facts: KubernetesFacts, applies: Sequence[Step], needs: tuple[str, ...]) -> Step:
+def _absent(workload: str, facts: KubernetesFacts, usable: Sequence[Node]) -> int:
+    """Pods of a DaemonSet that nobody waits for: on nodes that do not run, and leave or are left alone."""
+    if not workload.startswith("DaemonSet/"):
+        return 0
+    names = {node.name for node in usable}
+    return sum(not node.ready and name not in names for name, node in facts.nodes.items())
+
+
+def _workload(
+    name: str, facts: KubernetesFacts, applies: Sequence[Step], needs: tuple[str, ...], absent: int
+) -> Step:
     identity = f"{CLUSTER}/{name} ready"
     found = facts.workloads.get(name)
     touched = any(change.subject == name for step in applies for change in step.changes)
-    if found and found.ready >= found.wanted and not touched:
+    if found and found.ready >= found.wanted - absent and not touched:
         return Step(
             identity, Phase.ADDONS, CLUSTER, name, f"{found.ready} of {found.wanted} ready", needs=needs
         )
     reason = "applied in this run" if touched or not found else f"{found.ready} of {found.wanted} ready"
     change = Change("wait", "condition", f"{name} ready", reason)
-    wait = WaitFor("workload-ready", name, WORKLOAD_SECONDS)
+    wait = WaitFor("workload-ready", name, WORKLOAD_SECONDS, absent=absent)
     return Step(identity, Phase.ADDONS, CLUSTER, name, reason, (change,), (wait,), needs)
 
 
