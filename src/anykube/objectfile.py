@@ -1,4 +1,4 @@
-"""Reads a cluster object from a file or from standard input. All I/O of loading.
+"""Reads a cluster object from a file or from standard input, and writes an edited one back. I/O.
 
 The text then goes to `spec.load`. At most 1 MiB is read, whatever the file claims to be.
 """
@@ -6,15 +6,18 @@ The text then goes to `spec.load`. At most 1 MiB is read, whatever the file clai
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from anykube.errors import SpecError
+from anykube.errors import SpecError, UsageError
 from anykube.spec.load import load
 from anykube.spec.model import Cluster
 from anykube.spec.problem import Problem, escaped
 from anykube.spec.tree import MAX_TEXT
+from anykube.state.files import reported, sync_folder
 
 STDIN = "-"
 
@@ -42,6 +45,37 @@ def read(path: str | Path) -> tuple[str, str]:
         return _text(_content(descriptor, source), source), source
     finally:
         os.close(descriptor)
+
+
+def rewrite(path: Path, before: str, after: str) -> None:
+    """Put an edited text in the place of `before`, in one move; owner and mode of the file stay.
+
+    UsageError if the file holds something else by now: another's edit is not lost. Again is harmless.
+    """
+    file = path.resolve()
+    found = read(file)[0]
+    if found == after:
+        return
+    if found != before:
+        raise UsageError(f"{path} was changed meanwhile; it was not written.", remedy="run the command again")
+    status = file.stat()
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with reported("written", file):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as stream:
+                # The owner first: giving a file away takes set-id bits from its mode.
+                if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, status.st_uid, status.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+                stream.write(after.encode())
+                stream.flush()
+                os.fsync(descriptor)
+            temporary.replace(file)
+            sync_folder(file.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _content(descriptor: int, source: str) -> bytes:

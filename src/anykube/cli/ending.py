@@ -65,7 +65,9 @@ def _grow(cluster: Cluster, source: str, run: str) -> str:
         return f"add a host in {file}, then: {again}"
     if pool is None:
         return f"add a pool of workers in {file}, then: {again}"
-    return f"count: {pool.count + 1} for the pool {pool.name} in {file}, then: {again}"
+    if file == "FILE":
+        return f"count: {pool.count + 1} for the pool {pool.name} in {file}, then: {again}"
+    return f"{run} scale {pool.name}={pool.count + 1} -c {cluster.name}"
 
 
 def program() -> str:

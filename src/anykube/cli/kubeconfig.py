@@ -16,9 +16,9 @@ def command(
         bool, typer.Option("--path", help="Write it to a private file, and print the path of that.")
     ] = False,
 ) -> None:
-    """Print the administrator's kubeconfig. Use: export KUBECONFIG=$(anykube kubeconfig -c NAME --path).
+    """Print the administrator's kubeconfig.
 
-    It names an API server that answers. With several, each has a context of its own: admin@NODE.
+    Use: export KUBECONFIG=$(anykube kubeconfig -c NAME --path). It names an API server that answers. With several, each has a context of its own: admin@NODE.
     """
     import asyncio
 

@@ -22,7 +22,10 @@ def command(
     output: Format = Output.TABLE,
     check: Annotated[bool, typer.Option("--check", help="Exit with 3 unless all is well.")] = False,
 ) -> int:
-    """Show nodes, components, etcd, leaders, certificates, addons and drift. Changes nothing."""
+    """Show nodes, etcd, who leads, certificates, addons and drift.
+
+    Changes nothing.
+    """
     import asyncio
 
     from anykube.cli.printing import document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,13 +123,17 @@ def test_next_commands_are_as_typed_here(lxc: Path, monkeypatch: pytest.MonkeyPa
     use, look, grow, remove = next_commands(target(lxc, None))
     assert use.endswith("export KUBECONFIG=$(.venv/bin/anykube kubeconfig -c no-such-cluster-here --path)")
     assert look.endswith(".venv/bin/anykube status -c no-such-cluster-here")
-    assert "count: 2 for the pool worker in cluster.yaml" in grow
-    assert grow.endswith(".venv/bin/anykube apply -f cluster.yaml")
+    assert grow.endswith(".venv/bin/anykube scale worker=2 -c no-such-cluster-here")
     assert remove.endswith(".venv/bin/anykube destroy -c no-such-cluster-here")
     monkeypatch.setattr(sys, "argv", ["/elsewhere/bin/anykube"])
     assert program() == "/elsewhere/bin/anykube"
     monkeypatch.setattr(sys, "argv", ["pytest"])
     assert program() == "anykube"
+
+
+def test_growing_an_object_without_a_file(lxc: Path) -> None:
+    found = replace(target(lxc, None), source="")
+    assert "count: 2 for the pool worker in FILE, then: " in next_commands(found)[2]
 
 
 def test_growing_machines_that_exist_is_another_host(metal: Path) -> None:
