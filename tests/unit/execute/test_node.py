@@ -389,6 +389,39 @@ async def test_a_changed_unit_is_loaded_again_and_restarted(
     assert "restart app.service" in host.unit_history
 
 
+RELOADED = UNIT + "ExecReload=/bin/sh -c 'echo again >>/tmp/reloads'\n"
+
+
+async def test_a_reload_takes_over_inputs_and_restarts_nothing(
+    host: SimulatedHost, transport: SSHTransport, hand: NodeHand
+) -> None:
+    await hand.put([File(UNIT_FILE.path, Text(RELOADED)), APP, CONFIG])
+    await hand.set_unit("app.service", "started")
+    await hand.set_unit("app.service", "reloaded")
+    assert host.unit_history == ["start app.service", "reload app.service"]
+    assert host.path("/tmp/reloads").read_text() == "again\n"
+
+
+async def test_a_reload_of_what_does_not_run_starts_it(host: SimulatedHost, hand: NodeHand) -> None:
+    await hand.put([File(UNIT_FILE.path, Text(RELOADED)), APP, CONFIG])
+    await hand.set_unit("app.service", "reloaded")
+    assert host.unit_history == ["restart app.service", "start app.service"]
+
+
+async def test_a_stopped_unit_keeps_its_files_and_stays_ours(
+    host: SimulatedHost, transport: SSHTransport, hand: NodeHand
+) -> None:
+    await hand.put([UNIT_FILE, APP, CONFIG])
+    await hand.set_unit("app.service", "started")
+    for _ in range(2):
+        await hand.set_unit("app.service", "stopped")
+        facts = await look(transport)
+        unit = facts.units["app.service"]
+        assert (unit.running, unit.enabled, unit.load) == (False, True, "loaded")
+        assert facts.ledger.units == {"app.service"}
+    await hand.set_unit("never-was.service", "stopped")
+
+
 async def test_a_unit_that_does_not_start_says_why(host: SimulatedHost, hand: NodeHand) -> None:
     await hand.put([UNIT_FILE, CONFIG])
     with pytest.raises(CommandError) as caught:
