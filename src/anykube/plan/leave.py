@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from anykube.content.etcd import peer_url
 from anykube.facts.cluster import Facts
 from anykube.facts.etcd import Etcd, Member, consensus
 from anykube.facts.host import HostFacts, Unreachable, WrongHostKey
@@ -30,6 +29,7 @@ from anykube.plan.effects import (
 )
 from anykube.plan.electorate import Electorate, electorate, expected
 from anykube.plan.forecast import forecast
+from anykube.plan.membership import names_of
 from anykube.plan.model import Change, Obstacle, Phase, PhasePlan, Step
 from anykube.plan.order import checked
 from anykube.spec.nodes import Node
@@ -295,19 +295,11 @@ def _leaver(name: str, facts: Facts, record: Record, members: Mapping[str, Membe
 
 
 def _members(etcd: Etcd, facts: Facts, record: Record, blueprint: Blueprint) -> dict[str, Member]:
-    """Members by the name of their node: its own answer, else its address, else the name it started with."""
+    """Members by the name of their node, also of machines that are not wanted any more."""
     planned = {name: machine.address for name, machine in blueprint.machines.items()}
     exists = {name: machine.address for name, machine in facts.site.machines.items()}
-    addresses = {**planned, **record.addresses, **exists}
-    by_url = {peer_url(address): name for name, address in addresses.items()}
-    own = {view.member_id: name for name, view in etcd.views.items()}
-    found = {
-        member.id: own.get(member.id)
-        or next((by_url[url] for url in member.peer_urls if url in by_url), "")
-        or member.name
-        for member in etcd.members
-    }
-    return {found[member.id]: member for member in etcd.members if found[member.id]}
+    named = names_of(etcd, {**planned, **record.addresses, **exists})
+    return {named[member.id]: member for member in etcd.members}
 
 
 def _with_secrets(facts: Facts) -> frozenset[str]:
