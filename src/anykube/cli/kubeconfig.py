@@ -18,7 +18,8 @@ def command(
 ) -> None:
     """Print the administrator's kubeconfig.
 
-    Use: export KUBECONFIG=$(anykube kubeconfig -c NAME --path). It names an API server that answers. With several, each has a context of its own: admin@NODE.
+    Use: export KUBECONFIG=$(anykube kubeconfig -c NAME --path). It names an API server that answers. With
+    several, each has a context of its own: admin@NODE.
     """
     import asyncio
 

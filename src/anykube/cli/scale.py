@@ -23,10 +23,10 @@ def command(
     yes: Yes = False,
     drain_timeout: DrainTimeout = DRAIN_SECONDS,
 ) -> int:
-    """Grow or shrink pools: change their counts in the file, and apply.
+    """Give a pool another number of machines.
 
-    The plan is shown first, and asked about. Only these numbers change in
-    the file; its comments and layout stay. Without a yes it is not touched.
+    Shows the plan and asks. Only the numbers change in the file, comments and layout stay; without a yes it
+    is not touched.
     """
     from pathlib import Path
 
