@@ -17,12 +17,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from tests.e2e.checker import SHOWN, check, disorder
 from tests.e2e.history import Write, longest_gap
+from tests.e2e.members import Census, Members
 from tests.e2e.story import REPOSITORY, Story, eventually
-from tests.e2e.wire import ETCD_PORT, ask
 from tests.e2e.writers import API, ETCD, KINDS, SHARED, Writers, present
 
 from anykube.spec.endpoint import endpoint_kind
@@ -62,6 +61,7 @@ class Proof:
         self.story = story
         self.writers = writers
         self.keys = writers.keys
+        self.members = Members(story, writers.keys)
 
     @contextmanager
     def operation(
@@ -70,9 +70,11 @@ class Proof:
         """Prove all that happens inside. `renewed`: nodes that become others under their name."""
         before = self.identity()
         begun = time.monotonic()
-        yield
+        with Census(self.members) as census:
+            yield
         ended = time.monotonic()
         measured = self.measure(name, begun, ended)
+        assert not census.findings, f"C5: {name}: {census.findings}"
         self.hold(before, renewed)
         self.settled()
         late = {kind: gap for kind, gap in measured.gaps.items() if gap > budget}
@@ -82,7 +84,7 @@ class Proof:
         """C1 to C6, as soon as every way to write works again."""
         self._all_write()
         self.kept()
-        eventually(lambda: "; ".join(self.members()), 60)
+        eventually(self._amiss, 60)
         now = self.identity()
         stayed = now.nodes.keys() & before.nodes.keys() - renewed
         assert (now.etcd, now.system, now.authority) == (before.etcd, before.system, before.authority), "C6"
@@ -101,13 +103,12 @@ class Proof:
         found = list(disorder(self.writers.writes()))
         assert not found, "; ".join(found[:SHOWN])
 
-    def members(self) -> list[str]:
-        """C5: what is amiss with the members. Between two moments of a busy cluster that may be nothing."""
-        wanted = self.etcd_nodes()
+    def _amiss(self) -> str:
+        """C5, for those who wait until nothing is."""
         try:
-            return list(self._members(wanted))
-        except (OSError, AssertionError, KeyError) as error:
-            return [f"a member does not answer: {error!r}"]
+            return "; ".join(self.members.amiss(self.etcd_nodes()))
+        except (OSError, AssertionError, LookupError) as error:
+            return f"a member does not answer: {error!r}"
 
     def settled(self) -> None:
         """C8: a second apply finds nothing to do and restarts nothing; every node is ready for pods."""
@@ -130,50 +131,9 @@ class Proof:
         uids = {n["metadata"]["name"]: n["metadata"]["uid"] for n in self.story.objects("nodes")}
         return Identity(self._cluster_id(), system["metadata"]["uid"], facts.certificate.fingerprint, uids)
 
-    def listed(self, machine: str = "") -> set[tuple[str, str]]:
-        """The members as one knows them: id and name."""
-        machine = machine or next(m for m in self.etcd_nodes() if self._answers(m))
-        found = self.etcd(machine, "cluster/member/list", linearizable=False)["members"]
-        return {(member["ID"], member.get("name", "")) for member in found}
-
-    def etcd_clusters(self) -> set[str]:
-        """The ids of all etcd clusters that any machine knows."""
-        machines = [machine for machine in self.story.nodes if self._answers(machine)]
-        return {str(self.etcd(m, "maintenance/status")["header"]["cluster_id"]) for m in machines}
-
-    def _answers(self, machine: str) -> bool:
-        try:
-            self.etcd(machine, "maintenance/status")
-        except (OSError, AssertionError):
-            return False
-        return True
-
     def _cluster_id(self) -> str:
-        (found,) = self.etcd_clusters()
+        (found,) = self.members.clusters()
         return found
-
-    def etcd(self, machine: str, call: str, **body: Any) -> Any:
-        """A call of one member's gateway."""
-        return ask(self.story.address(machine), ETCD_PORT, self.keys.etcd, f"/v3/{call}", body)
-
-    def _members(self, wanted: list[str]) -> Iterator[str]:
-        revision = self.etcd(wanted[0], "maintenance/status")["header"]["revision"]
-        clusters, hashes = set(), set()
-        for machine in wanted:
-            listed = self.etcd(machine, "cluster/member/list")
-            clusters.add(listed["header"]["cluster_id"])
-            names = sorted(member.get("name", "(not started)") for member in listed["members"])
-            if names != sorted(wanted):
-                yield f"{machine} knows the members {names}, the object has {wanted}"
-            yield from (f"{m['name']} is a learner" for m in listed["members"] if m.get("isLearner"))
-            alarms = self.etcd(machine, "maintenance/alarm", action="GET").get("alarms", ())
-            yield from (f"{machine} has the alarm {alarm}" for alarm in alarms)
-            hashed = self.etcd(machine, "maintenance/hashkv", revision=revision)
-            hashes.add((hashed["hash"], hashed["compact_revision"]))
-        if len(clusters) > 1:
-            yield f"members are of several clusters: {clusters}"
-        if len(hashes) > 1:
-            yield f"members differ at revision {revision}: {hashes}"
 
     def _all_write(self) -> None:
         """Every API server, every member and every endpoint takes writes."""
@@ -200,7 +160,7 @@ class Proof:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         with RESULTS.open("a") as file:
             file.write(json.dumps({"cluster": self.story.name, **asdict(measured)}) + "\n")
-        print(f"{name}: {measured.seconds} s, longest gaps {gaps} s, writes {dict(outcomes)}")
+        print(f"{name}: {measured.seconds} s, longest gaps {gaps} s, writes {dict(outcomes)}", flush=True)
         return measured
 
     def _writes(self, kind: str) -> list[Write]:

@@ -31,18 +31,10 @@ def replace_node(story: Story, node: str, *, status: int | None = 0) -> Answer:
     return story.run("replace", node, "-f", str(story.file), "--yes", status=status)
 
 
-def leader(proof: Proof) -> str:
-    """The node whose member leads."""
-    for machine in proof.etcd_nodes():
-        status = proof.etcd(machine, "maintenance/status")
-        if status.get("leader") == status["header"]["member_id"]:
-            return machine
-    raise AssertionError("no member leads")
-
-
 def lead_from(proof: Proof, node: str) -> None:
     """Have this node's member lead."""
-    target = proof.etcd(node, "maintenance/status")["header"]["member_id"]
-    if (old := leader(proof)) != node:
-        proof.etcd(old, "maintenance/transfer-leadership", targetID=target)
-    eventually(lambda: "" if leader(proof) == node else "another leads", 20)
+    members = proof.members
+    target = members.status(node)["header"]["member_id"]
+    if (old := members.leader()) != node:
+        members.call(old, "maintenance/transfer-leadership", targetID=target)
+    eventually(lambda: "" if members.leader() == node else "another leads", 20)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from tests.e2e.faults import power_on
 from tests.e2e.proof import Proof, proving
-from tests.e2e.shapes import lead_from, leader, replace_node, shape, shaped
+from tests.e2e.shapes import lead_from, replace_node, shape, shaped
 from tests.e2e.story import Story, eventually
 
 E2E = pytest.mark.e2e
@@ -50,7 +50,7 @@ def test_the_first_control_plane_is_replaced_alive_while_it_leads(proof: Proof) 
     started = cluster.starts_of(*others)
     with proof.operation("replace the first control plane, alive and leading", renewed={first}):
         replace_node(cluster, first)
-    assert leader(proof) != first
+    assert proof.members.leader() != first
     # The servers of the others stay; their lists of members are read again without a restart, or one by one.
     assert cluster.restarted_since({u: t for u, t in started.items() if "etcd.service" in u}) == set()
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 import pytest
 from tests.e2e import faults
 from tests.e2e.proof import Proof, proving
-from tests.e2e.shapes import lead_from, leader, replace_node, shape, shaped
+from tests.e2e.shapes import lead_from, replace_node, shape, shaped
 from tests.e2e.story import Story, eventually
 
 pytestmark = pytest.mark.soak
@@ -129,17 +129,17 @@ def test_a_machine_with_the_same_name_and_address_and_an_empty_disk(proof: Proof
     with proof.operation("a machine made again with an empty disk", renewed={node}):
         key = faults.host_key(cluster, node)
         faults.reinstall(cluster, node, new_key=True)
-        members = proof.listed()
+        members = proof.members.listed()
         refused = cluster.apply(status=3)
         assert "host key" in refused.stderr
         assert cluster.on(node, "ls", "/etc/kubernetes", check=False) == "", "it was touched all the same"
-        assert proof.listed() == members
+        assert proof.members.listed() == members
 
         faults.give_host_key(cluster, node, key)
         refused = cluster.apply(status=3)
         assert f"anykube replace {node}" in refused.stderr, refused.stderr
-        assert proof.listed() == members
-        assert proof.etcd_clusters() == {proof.identity().etcd}
+        assert proof.members.listed() == members
+        assert proof.members.clusters() == {proof.identity().etcd}
 
         replace_node(cluster, node)
 
@@ -151,11 +151,11 @@ def test_the_data_of_a_member_vanish(proof: Proof) -> None:
         cluster.on(node, "sh", "-c", "rm -rf /var/lib/etcd/member; systemctl kill -s KILL etcd.service")
         end = time.monotonic() + 8
         while time.monotonic() < end:
-            assert len(proof.etcd_clusters()) == 1, "it founded a cluster of its own"
+            assert len(proof.members.clusters()) == 1, "it founded a cluster of its own"
             time.sleep(0.5)
         refused = cluster.apply(status=3)
         assert f"anykube replace {node}" in refused.stderr, refused.stderr
-        assert len(proof.etcd_clusters()) == 1
+        assert len(proof.members.clusters()) == 1
         replace_node(cluster, node)
 
 
@@ -173,17 +173,17 @@ def test_one_control_plane_is_cut_off(proof: Proof) -> None:
     lead_from(proof, node)
     others = [cluster.node("cp", 2), cluster.node("cp", 3)]
     with proof.operation("the leading control plane is cut off for a while"):
-        members = proof.listed()
+        members = proof.members.listed()
         with faults.cut_off(cluster, node, [*others, cluster.node("worker")]):
-            eventually(lambda: "" if leader(proof) in others else "no other leads", 30)
+            eventually(lambda: "" if proof.members.leader() in others else "no other leads", 30)
             done = cluster.run(*apply_file(cluster), status=None)
             print(f"apply while {node} is cut off: exit status {done.status}")
             assert "Traceback" not in done.stderr
-            assert proof.listed(others[0]) == members
+            assert proof.members.listed(others[0]) == members
             # One more would be too many.
             refused = replace_node(cluster, others[0], status=None)
             assert refused.status == 1, refused.stderr
-            assert proof.listed(others[0]) == members
+            assert proof.members.listed(others[0]) == members
 
 
 def test_without_quorum_nothing_is_changed(proof: Proof) -> None:

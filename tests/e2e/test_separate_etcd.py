@@ -34,7 +34,7 @@ def proof(cluster: Story) -> Iterator[Proof]:
 def test_all_come_up_at_once_and_a_second_apply_changes_nothing(proof: Proof) -> None:
     cluster = shaped(proof, planes=PLANES, etcd=MEMBERS)
     members = [cluster.node("etcd", number) for number in range(1, MEMBERS + 1)]
-    assert sorted(name for _, name in proof.listed()) == members
+    assert sorted(name for _, name in proof.members.listed()) == members
     assert cluster.ready_nodes() == set(cluster.nodes) - set(members), "no kubelet runs beside etcd"
     for member in members:
         units = cluster.on(member, "systemctl", "list-units", "--plain", "--state=running", "--no-legend")
@@ -58,10 +58,10 @@ def test_a_member_without_power_is_replaced(proof: Proof) -> None:
 def test_a_control_plane_without_etcd_is_replaced(proof: Proof) -> None:
     cluster = shaped(proof, planes=PLANES, etcd=MEMBERS)
     node = cluster.node("cp", 1)
-    members = proof.listed()
+    members = proof.members.listed()
     with proof.operation("replace a control plane without etcd", renewed={node}):
         replace_node(cluster, node)
-    assert proof.listed() == members
+    assert proof.members.listed() == members
 
 
 @SOAK
@@ -86,7 +86,7 @@ def test_from_separate_etcd_to_stacked_and_back(proof: Proof) -> None:
     shape(cluster, planes=3, etcd=MEMBERS)
     with proof.operation("stacked etcd to separate"):
         cluster.apply()
-    assert sorted(name for _, name in proof.listed()) == [
+    assert sorted(name for _, name in proof.members.listed()) == [
         cluster.node("etcd", number) for number in range(1, MEMBERS + 1)
     ]
     for number in range(1, 4):
