@@ -57,7 +57,5 @@ async def recover(  # noqa: PLR0913  all but two by name
         begin(session, text, source)
         with start_run(session.folder, datetime.now(UTC)) as journal:
             run = Run(session, journal, emit, stop or StopFlag())
-            anew = (
-                asked.lost & session.blueprint.machines.keys() if session.blueprint.creates else frozenset()
-            )
-            return await run.recover(made, frozenset(anew), "the same command")
+            made_here = session.blueprint.machines.keys() if session.blueprint.creates else set[str]()
+            return await run.recover(made, asked.lost & made_here, f"anykube recover {node}, as before")

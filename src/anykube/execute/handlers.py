@@ -61,6 +61,8 @@ class Performer:
                 | effects.SetAsideEtcd()
             ):
                 await self._member(effect)
+            case effects.HaltUnits():
+                await recovery.halt(self._hand(effect.node), effect)
             case effects.UnpackSnapshot():
                 await recovery.unpack(self._hand(effect.node), effect)
             case effects.BeginAnew():

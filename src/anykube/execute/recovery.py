@@ -6,7 +6,7 @@ from anykube.errors import EtcdError
 from anykube.execute import etcd_scripts, recovery_scripts
 from anykube.execute.node import NodeHand
 from anykube.facts import etcd_answers
-from anykube.plan.effects import BeginAnew, UnpackSnapshot
+from anykube.plan.effects import BeginAnew, HaltUnits, UnpackSnapshot
 
 BUMP = 1_000_000_000
 """etcd's own advice: more than a cluster writes between a snapshot and its loss, so that no revision that a
@@ -16,6 +16,11 @@ BEGIN_SECONDS = 900.0
 """A copy of the data, then a start: systemd itself gives up after five minutes (content/unit.py)."""
 LEASES = "/registry/masterleases/"
 """Where API servers say that they live; those of lost ones would be served to pods until they expire."""
+
+
+async def halt(hand: NodeHand, effect: HaltUnits) -> None:
+    """Stop units now."""
+    await hand.script(f"stopping {', '.join(effect.units)}", recovery_scripts.HALT, effect.units)
 
 
 async def unpack(hand: NodeHand, effect: UnpackSnapshot) -> None:

@@ -12,6 +12,29 @@ from anykube.execute.node_scripts import HEAD
 
 _PLACES = f"DATA={ETCD} FOLDER={BIRTH} BORN={BORN} FIRST_START={FIRST_START}\n"
 
+HALT = (
+    HEAD
+    + r"""
+claim
+unlock
+running() {
+    for state in $(systemctl is-active -- "$@"); do
+        case $state in inactive | failed | unknown) ;; *) return 0 ;; esac
+    done
+    return 1
+}
+systemctl stop --no-block -- "$@" 2>/dev/null
+rounds=0
+while running "$@"; do
+    [ "$rounds" -ne 30 ] || systemctl kill --signal=KILL -- "$@" 2>/dev/null
+    [ "$rounds" -lt 200 ] || fail "does not stop: $(systemctl list-units --plain --no-legend -- "$@")"
+    rounds=$((rounds + 1))
+    sleep 0.1
+done
+"""
+)
+"""Arguments: units. Three seconds to end by themselves, twenty in all (more where systemd is slow)."""
+
 UNPACK = (
     HEAD
     + _PLACES

@@ -159,6 +159,15 @@ MemberEffect = AddMember | PromoteMember | RemoveMember | MoveMember | SetAsideE
 
 
 @dataclass(frozen=True, slots=True)
+class HaltUnits:
+    """Stop units of a node together, until something starts them. What does not end within seconds is killed:
+    an API server without etcd would take a minute and a half."""
+
+    node: str
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class UnpackSnapshot:
     """Verify a snapshot of etcd that lies on a node, and unpack it beside the data, as a cluster of one."""
 
@@ -255,6 +264,7 @@ Effect = (
     | RemoveMember
     | MoveMember
     | SetAsideEtcd
+    | HaltUnits
     | UnpackSnapshot
     | BeginAnew
     | DrainNode

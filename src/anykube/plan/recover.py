@@ -19,7 +19,7 @@ from anykube.facts.etcd import Etcd, View, consensus
 from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.snapshot import SnapshotFacts
 from anykube.plan.blueprint import Blueprint
-from anykube.plan.effects import BeginAnew, Effect, SetAsideEtcd, SetUnit, UnpackSnapshot
+from anykube.plan.effects import BeginAnew, Effect, HaltUnits, SetAsideEtcd, SetUnit, UnpackSnapshot
 from anykube.plan.model import Change, Phase, PhasePlan, Plan, Step
 from anykube.plan.order import checked
 from anykube.spec.model import Cluster
@@ -225,10 +225,10 @@ def _unpack(asked: Recovery, snapshot: SnapshotFacts, url: str) -> Step:
 def _stop(name: str, host: HostFacts, before: tuple[str, ...], *, aside: bool) -> Step:
     units = [unit for unit in SERVERS if unit in host.ledger.units or unit in host.units]
     changes = [Change("stop", "unit", unit, "until etcd serves again") for unit in units]
-    effects: list[Effect] = [SetUnit(name, unit, "stopped") for unit in units]
     if host.etcd_data or SERVICE in host.ledger.units:
         changes.append(Change("stop", "unit", SERVICE, "has no quorum"))
-        effects.append(SetUnit(name, SERVICE, "stopped"))
+        units.append(SERVICE)
+    effects: list[Effect] = [HaltUnits(name, tuple(units))] if units else []
     if aside and (host.etcd_data or host.etcd_born):
         changes.append(Change("move", "data", f"{ETCD}/member", f"is not the chosen copy; {ASIDE}"))
         effects.append(SetAsideEtcd(name))
