@@ -1,4 +1,4 @@
-"""Workers leave: drained within their budgets, or told what holds them; made anew, alive, dead or cut short."""
+"""Workers leave: drained within their budgets, or told what holds them; made anew, alive, dead, cut short."""
 
 from __future__ import annotations
 
