@@ -12,9 +12,10 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+from anykube.content.node import managed_programs, programs
 from anykube.errors import AnykubeError
 from anykube.facts.checks import HERE, Check, Verdict, machine_checks
-from anykube.facts.host import HostFacts
+from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.machines import MachineState
 from anykube.facts.node_checks import (
     Reach,
@@ -27,6 +28,8 @@ from anykube.facts.node_checks import (
 from anykube.observe.hosts import probe_hosts
 from anykube.observe.machine import local_facts
 from anykube.observe.networks import routes
+from anykube.plan.assemble import contexts
+from anykube.plan.blueprint import Blueprint
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node, nodes
@@ -67,19 +70,23 @@ async def _nodes(cluster: Cluster, folders: Folders) -> tuple[Check, ...]:
             if node not in running
         )
         transports = {node.name: session.transport(node.name) for node in running}
-        return (*stopped, *await _look(cluster, running, transports, session.addresses()))
+        return (*stopped, *await _look(cluster, running, transports, session.blueprint, session.addresses()))
 
 
 async def _look(
     cluster: Cluster,
     running: list[Node],
     transports: Mapping[str, Transport],
+    blueprint: Blueprint,
     addresses: Mapping[str, str],
 ) -> tuple[Check, ...]:
     """Two round trips per node: the probe, then attempts to connect to the others."""
     before = time.time()
-    hosts = await probe_hosts(transports, [], [])
-    checks = node_checks(hosts, (before, time.time()))
+    hosts = await probe_hosts(transports, [], [], managed_programs())
+    after = time.time()
+    others = {node.name: Unreachable(node.name, "does not run") for node in nodes(cluster)}
+    needed = {c.node.name: programs(c) for c in contexts(cluster, blueprint, {**others, **hosts})}
+    checks = node_checks(hosts, (before, after), needed)
     answering = [node for node in running if isinstance(hosts[node.name], HostFacts)]
     wanted = {node.name: wanted_ports(node, answering, addresses) for node in answering}
     tried = await asyncio.gather(

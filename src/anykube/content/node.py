@@ -69,6 +69,11 @@ def managed_units() -> tuple[str, ...]:
     return tuple(sorted({component.unit.name for component in _everything() if component.unit}))
 
 
+def programs(context: NodeContext) -> frozenset[str]:
+    """What the components of a node need of its distribution."""
+    return frozenset(program for component in components(context) for program in component.programs)
+
+
 def managed_programs() -> tuple[str, ...]:
     """Every program of the distribution that a node of any role needs, sorted."""
     return tuple(sorted({program for component in _everything() for program in component.programs}))

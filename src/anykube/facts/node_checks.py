@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from anykube.facts.checks import Check, Verdict
 from anykube.facts.host import HostFacts, Unreachable
+from anykube.facts.packages import install_command, missing
 from anykube.spec.nodes import Node
 
 CLOCK_REFUSED = 60.0
@@ -79,9 +80,13 @@ def wanted_ports(source: Node, nodes: Sequence[Node], addresses: Mapping[str, st
 
 
 def node_checks(
-    hosts: Mapping[str, HostFacts | Unreachable], asked: tuple[float, float]
+    hosts: Mapping[str, HostFacts | Unreachable],
+    asked: tuple[float, float],
+    programs: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[Check, ...]:
-    """All checks that the probe's answers allow. `asked`: our clock before and after the probe."""
+    """All checks that the probe's answers allow. `asked`: our clock before and after the probe; `programs`:
+    what each node needs of its distribution."""
+    wanted = programs or {}
     answered = [host for host in hosts.values() if isinstance(host, HostFacts)]
     found: list[Check] = []
     for host in hosts.values():
@@ -90,6 +95,8 @@ def node_checks(
             found.append(Check(host.name, "answers", Verdict.PROBLEM, host.reason, remedy))
         else:
             found += _alone(host, asked)
+            if host.name in wanted:
+                found.append(_programs(host, wanted[host.name]))
     return (*found, *_together(answered))
 
 
@@ -101,6 +108,14 @@ def _alone(host: HostFacts, asked: tuple[float, float]) -> Iterator[Check]:
     if host.system.swap:
         seen = f"{host.system.swap} MiB; what the kubelet counts as memory may be on disk"
         yield Check(host.name, "swap", Verdict.WARNING, seen, "swapoff -a, and take it out of /etc/fstab")
+
+
+def _programs(host: HostFacts, wanted: Collection[str]) -> Check:
+    packages = missing(host, wanted)
+    if not packages:
+        return Check(host.name, "programs", Verdict.OK, ", ".join(sorted(wanted)) or "none needed")
+    seen = f"missing: {', '.join(packages)}"
+    return Check(host.name, "programs", Verdict.PROBLEM, seen, install_command(host, packages))
 
 
 def _clock(host: HostFacts, asked: tuple[float, float]) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from anykube.content.context import NodeContext
-from anykube.content.node import components, managed_programs
+from anykube.content.node import managed_programs, programs
 from anykube.errors import PlanError
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, Unreachable, WrongHostKey
@@ -70,8 +70,7 @@ def missing_programs(context: NodeContext, host: HostFacts, *, made: bool) -> tu
     """A node without a program that its components need. `made`: whether its provider makes machines."""
     if host.tools.issuperset(managed_programs()):
         return ()
-    needed = {program for component in components(context) for program in component.programs}
-    packages = missing(host, needed)
+    packages = missing(host, programs(context))
     if not packages:
         return ()
     again = f", or make the machine anew: anykube replace {host.name}" if made else ""

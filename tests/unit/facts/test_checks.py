@@ -134,6 +134,21 @@ def findings(found: dict[str, HostFacts | Unreachable]) -> list[tuple[str, str, 
     return [(check.target, check.name, check.verdict) for check in checks if check.verdict is not OK]
 
 
+def test_programs_that_a_node_lacks_are_named_with_the_command_that_helps() -> None:
+    found = hosts(a={"os": "debian"}, b={"os": "rocky"}, c={"os": "plan9"})
+    checks = node_checks.node_checks(found, (999.0, 1001.0), dict.fromkeys("abc", ("nft", "haproxy")))
+    said = {check.target: check for check in checks if check.name == "programs"}
+    assert {check.verdict for check in said.values()} == {PROBLEM}
+    assert "apt-get install -y haproxy nftables" in said["a"].remedy
+    assert "dnf install -y haproxy nftables" in said["b"].remedy
+    assert said["c"].remedy == "install on c: haproxy nftables"
+    has = {"a": HostFacts("a", SYSTEM, tools=frozenset({"nft", "haproxy"}))}
+    (fine,) = [
+        c for c in node_checks.node_checks(has, (999.0, 1001.0), {"a": ("nft",)}) if c.name == "programs"
+    ]
+    assert fine.verdict is OK
+
+
 def test_good_nodes_have_no_findings() -> None:
     assert findings(hosts(a={}, b={})) == []
 

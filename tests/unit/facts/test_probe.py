@@ -147,7 +147,8 @@ def test_noise_before_the_answer_is_dropped() -> None:
 
 
 def test_what_is_unknown_is_said_to_be() -> None:
-    empty = "@anykube-probe\n@system\n@files\n@units\nasked etcd.service\n@inputs\n@ledger\n@etcd\n@tools\n@end\n"
+    asked = "@units\nasked etcd.service"
+    empty = f"@anykube-probe\n@system\n@files\n{asked}\n@inputs\n@ledger\n@etcd\n@tools\n@end\n"
     facts = parse("node-1", empty)
     assert (facts.system.os, facts.system.kernel, facts.system.cpus) == ("unknown", "unknown", 0)
     assert facts.units["etcd.service"].load == "unknown"
