@@ -24,14 +24,27 @@ def command(
     ssh_key: Annotated[
         str | None, typer.Option(metavar="FILE", help="Private SSH key of existing machines.")
     ] = None,
-    topology: Annotated[str | None, typer.Option(metavar="NAME", help="single or one-control-plane.")] = None,
+    topology: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="single, one-control-plane, high-availability or separate-etcd."),
+    ] = None,
+    control_planes: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="How many control planes.")
+    ] = None,
+    etcds: Annotated[str | None, typer.Option(metavar="COUNT", help="How many machines for etcd.")] = None,
     host: Annotated[
         list[str] | None,
         typer.Option(metavar="HOST", help="NAME [USER@]ADDRESS[:PORT] KEYTYPE KEY; may be repeated."),
     ] = None,
     workers: Annotated[str | None, typer.Option(metavar="COUNT", help="How many workers.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="KIND", help="node-local, virtual-ip or external.")
+    ] = None,
+    endpoint_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Address of a virtual-ip or external endpoint.")
+    ] = None,
     control_plane_cpus: Annotated[
-        str | None, typer.Option(metavar="COUNT", help="Processors of the control plane.")
+        str | None, typer.Option(metavar="COUNT", help="Processors of each control plane.")
     ] = None,
     control_plane_memory: Annotated[
         str | None, typer.Option(metavar="MIB", help="Its memory in MiB.")
@@ -56,8 +69,12 @@ def command(
         "--provider": provider,
         "--ssh-key": ssh_key,
         "--topology": topology,
+        "--control-planes": control_planes,
+        "--etcds": etcds,
         "--host": "\n".join(host) if host else None,
         "--workers": workers,
+        "--endpoint": endpoint,
+        "--endpoint-address": endpoint_address,
         "--control-plane-cpus": control_plane_cpus,
         "--control-plane-memory": control_plane_memory,
         "--worker-cpus": worker_cpus,

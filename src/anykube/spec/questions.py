@@ -23,6 +23,7 @@ Store = Callable[[Answers, Any], Answers]
 OVERLAP = "NET-014"
 SIZE = "NET-013"
 SIZE_AND_OVERLAP = (SIZE, OVERLAP)
+ENDPOINT = "SPEC-031"
 
 
 def _always(_answers: Answers) -> bool:
@@ -43,6 +44,18 @@ def _has_workers(answers: Answers) -> bool:
 
 def _sized_workers(answers: Answers) -> bool:
     return _on_lxc(answers) and _has_workers(answers)
+
+
+def _several(answers: Answers) -> bool:
+    return answers.several
+
+
+def _separate(answers: Answers) -> bool:
+    return answers.topology == "separate-etcd"
+
+
+def _shared(answers: Answers) -> bool:
+    return answers.several and answers.endpoint != "node-local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +180,10 @@ def _size(pool: Literal["control_plane", "worker"], part: Literal["cpus", "memor
     return store
 
 
+def _number_of(field: Literal["control_planes", "etcds"]) -> Store:
+    return lambda answers, value: replace(answers, **{field: value})
+
+
 _START = Answers()
 
 QUESTIONS: tuple[Question, ...] = (
@@ -183,15 +200,36 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "topology",
         "--topology",
-        "single: one machine does everything; one-control-plane: a control plane and workers",
+        "single: one machine does everything; one-control-plane: it and workers; high-availability: several "
+        "control planes with etcd; separate-etcd: etcd on machines of its own",
         "choice",
         _START.topology,
-        choices=("single", "one-control-plane"),
+        choices=("single", "one-control-plane", "high-availability", "separate-etcd"),
+    ),
+    Question(
+        "control-planes",
+        "--control-planes",
+        "How many control planes (3 survive the loss of one)",
+        "integer",
+        str(_START.control_planes),
+        applies=_several,
+        store=_number_of("control_planes"),
+        later=SIZE_AND_OVERLAP,
+    ),
+    Question(
+        "etcds",
+        "--etcds",
+        "How many machines for etcd (3 survive the loss of one, 5 of two)",
+        "integer",
+        str(_START.etcds),
+        applies=_separate,
+        store=_number_of("etcds"),
+        later=SIZE_AND_OVERLAP,
     ),
     Question(
         "hosts",
         "--host",
-        "The machines, the control plane first, each as NAME [USER@]ADDRESS[:PORT] KEYTYPE KEY",
+        "Machines: control planes, then etcd, then workers; each as NAME [USER@]ADDRESS[:PORT] KEYTYPE KEY",
         "hosts",
         applies=_on_machines,
         later=SIZE_AND_OVERLAP,
@@ -206,9 +244,27 @@ QUESTIONS: tuple[Question, ...] = (
         later=SIZE_AND_OVERLAP,
     ),
     Question(
+        "endpoint",
+        "--endpoint",
+        "How nodes reach the API. node-local: a load balancer on each; virtual-ip: an address that moves; "
+        "external: a load balancer of yours",
+        "choice",
+        _START.endpoint,
+        choices=("node-local", "virtual-ip", "external"),
+        applies=_several,
+    ),
+    Question(
+        "address",
+        "--endpoint-address",
+        "Its address (empty, with lxc and virtual-ip: one that is free)",
+        "text",
+        applies=_shared,
+        settles=(ENDPOINT,),
+    ),
+    Question(
         "control-plane-cpus",
         "--control-plane-cpus",
-        "Processors of the control plane (empty: no limit)",
+        "Processors of each control plane (empty: no limit)",
         "number",
         applies=_on_lxc,
         store=_size("control_plane", "cpus"),
@@ -216,7 +272,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "control-plane-memory",
         "--control-plane-memory",
-        "Memory of the control plane in MiB (empty: no limit)",
+        "Memory of each control plane in MiB (empty: no limit)",
         "integer",
         applies=_on_lxc,
         store=_size("control_plane", "memory"),

@@ -23,6 +23,7 @@ SOURCE = "the answers"
 COMMENT_COLUMN = 34
 CONTROL_PLANE_POOL = "cp"
 WORKER_POOL = "worker"
+ETCD_POOL = "etcd"
 SINGLE_POOL = "node"
 
 _PLAIN = re.compile(r"[A-Za-z0-9/][A-Za-z0-9./@_-]*")
@@ -30,7 +31,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9/][A-Za-z0-9./@_-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A machine that exists already. Without a `pool` the first is the control plane, others are workers."""
+    """A machine that exists already. Without a `pool`: control planes, then etcd, then workers."""
 
     name: str
     address: str
@@ -56,8 +57,14 @@ class Answers:
     provider: Literal["lxc", "machines"] = "lxc"
     key: str = "/root/.ssh/id_ed25519"
     hosts: tuple[Host, ...] = ()
-    topology: Literal["single", "one-control-plane"] = "one-control-plane"
+    topology: Literal["single", "one-control-plane", "high-availability", "separate-etcd"] = (
+        "one-control-plane"
+    )
+    control_planes: int = 3
+    etcds: int = 3
     workers: int = 1
+    endpoint: Literal["node-local", "virtual-ip", "external"] = "node-local"
+    address: str | None = None
     version: str = DEFAULT_VERSION
     control_plane: Size = Size()
     """With the topology `single`, the size of the one machine."""
@@ -68,6 +75,11 @@ class Answers:
     subnet: str | None = None
     dns: bool = True
     metrics: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether there may be several control planes, so that it matters how the API is reached."""
+        return self.topology in ("high-availability", "separate-etcd")
 
 
 def render(answers: Answers) -> str:
@@ -111,6 +123,8 @@ def _lines(answers: Answers) -> Iterator[tuple[str, str] | str]:
     yield from _machines(answers) if answers.provider == "machines" else _lxc(answers)
     yield "    pools:"
     yield from _pools(answers)
+    if answers.several:
+        yield from _endpoint(answers)
     yield "  network:"
     yield f"    pods: {_scalar(answers.pods)}", "each node takes a /24 of it"
     yield f"    services: {_scalar(answers.services)}"
@@ -150,18 +164,40 @@ def _machines(answers: Answers) -> Iterator[tuple[str, str] | str]:
 
 
 def _pool_of(answers: Answers, number: int) -> str:
+    """Where a listed host belongs: control planes come first, then etcd, then workers."""
     if answers.topology == "single":
         return SINGLE_POOL
-    return WORKER_POOL if number else CONTROL_PLANE_POOL
+    planes = answers.control_planes if answers.several else 1
+    members = answers.etcds if answers.topology == "separate-etcd" else 0
+    if number < planes:
+        return CONTROL_PLANE_POOL
+    return ETCD_POOL if number < planes + members else WORKER_POOL
 
 
 def _pools(answers: Answers) -> Iterator[tuple[str, str] | str]:
-    """One pool for everything, or the control plane and its workers."""
+    """One pool for everything, or one for each kind of machine."""
     if answers.topology == "single":
         yield from _pool(answers, SINGLE_POOL, "control-plane, etcd, worker", 1, answers.control_plane)
         return
-    yield from _pool(answers, CONTROL_PLANE_POOL, "control-plane, etcd", 1, answers.control_plane)
+    planes = answers.control_planes if answers.several else 1
+    separate = answers.topology == "separate-etcd"
+    roles = "control-plane" if separate else "control-plane, etcd"
+    yield from _pool(answers, CONTROL_PLANE_POOL, roles, planes, answers.control_plane)
+    if separate:
+        yield from _pool(answers, ETCD_POOL, "etcd", answers.etcds, Size())
     yield from _pool(answers, WORKER_POOL, "worker", answers.workers, answers.worker)
+
+
+def _endpoint(answers: Answers) -> Iterator[tuple[str, str] | str]:
+    meaning = {
+        "node-local": "a load balancer on every node, for itself",
+        "virtual-ip": "an address that moves between the control planes",
+        "external": "a load balancer of yours",
+    }
+    yield "  endpoint:"
+    yield f"    kind: {_scalar(answers.endpoint)}", meaning.get(answers.endpoint, "how the API is reached")
+    if answers.address is not None:
+        yield f"    address: {_scalar(answers.address)}"
 
 
 def _pool(answers: Answers, name: str, roles: str, count: int, size: Size) -> Iterator[tuple[str, str] | str]:

@@ -24,7 +24,7 @@ from anykube.state.record import RecordStore, new_record
 CLUSTER = "no-such-cluster-here"
 WORKER = "count: 1   "
 """With a comment behind it; the control plane's has none."""
-STEP = Step("x", Phase.PROVISION, "x", "start it", "it is off", effects=(StartMachine("x"),))
+STEP = Step("x", Phase.PROVISION, "x", "start it", "it is off", effects=(StartMachine("x", "10.0.0.1"),))
 PLAN = Plan(CLUSTER, (PhasePlan(Phase.PROVISION, (STEP,)),))
 
 

@@ -53,7 +53,13 @@ def test_every_pattern_has_words_and_means_the_same_in_python() -> None:
 
 
 def test_examples_are_there() -> None:
-    assert [path.name for path in EXAMPLES] == ["demo.yaml", "machines.yaml", "single.yaml"]
+    assert [path.name for path in EXAMPLES] == [
+        "demo.yaml",
+        "ha.yaml",
+        "machines.yaml",
+        "separate-etcd.yaml",
+        "single.yaml",
+    ]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

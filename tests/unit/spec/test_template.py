@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from anykube.errors import SpecError
 from anykube.spec.catalog import VERSIONS
+from anykube.spec.endpoint import endpoint_kind
 from anykube.spec.load import load
 from anykube.spec.nodes import nodes
 from anykube.spec.questions import QUESTIONS, Question, read_host
@@ -34,6 +35,15 @@ HOSTILE = [
     "{a: b}",
 ]
 
+SHARED = "203.0.113.9"
+
+
+def addressed(answers: Answers) -> Answers:
+    """With the address that a shared endpoint needs, and none that another must not have."""
+    shared = answers.several and answers.endpoint != "node-local"
+    return replace(answers, address=SHARED if shared else None)
+
+
 names = st.from_regex(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", fullmatch=True)
 sizes = st.builds(
     Size,
@@ -43,7 +53,10 @@ sizes = st.builds(
 on_lxc = st.builds(
     Answers,
     name=names,
-    topology=st.sampled_from(["single", "one-control-plane"]),
+    topology=st.sampled_from(["single", "one-control-plane", "high-availability", "separate-etcd"]),
+    control_planes=st.integers(1, 7),
+    etcds=st.integers(1, 7),
+    endpoint=st.sampled_from(["node-local", "virtual-ip", "external"]),
     workers=st.integers(1, 200),
     version=st.sampled_from(VERSIONS),
     control_plane=sizes,
@@ -54,9 +67,12 @@ on_lxc = st.builds(
     subnet=st.none() | st.just("10.81.0.0/16"),
     dns=st.booleans(),
     metrics=st.booleans(),
-)
+).map(addressed)
 host_names = st.lists(
-    st.from_regex(r"[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?", fullmatch=True), min_size=2, max_size=9, unique=True
+    st.from_regex(r"[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?", fullmatch=True),
+    min_size=15,
+    max_size=18,
+    unique=True,
 )
 
 
@@ -92,14 +108,23 @@ def test_every_right_answer_makes_an_object_that_says_it(answers: Answers) -> No
     assert (cluster.spec.addons.metrics is not None) == answers.metrics
     first = nodes(cluster)[0]
     assert first.control_plane
+    made = nodes(cluster)
+    planes = answers.control_planes if answers.several else 1
+    separate = answers.topology == "separate-etcd"
+    assert sum(node.control_plane for node in made) == planes
+    assert sum(node.etcd for node in made) == (answers.etcds if separate else planes)
+    assert any(node.etcd and node.control_plane for node in made) != separate
+    if answers.several:
+        assert cluster.spec.endpoint.kind == answers.endpoint
+        assert cluster.spec.endpoint.address == answers.address
     assert (first.cpus, first.memory) == (answers.control_plane.cpus, answers.control_plane.memory)
     if answers.provider == "machines":
         assert [node.name for node in nodes(cluster)] == [host.name for host in answers.hosts]
     elif answers.topology == "single":
         assert len(nodes(cluster)) == 1
     else:
-        assert len(nodes(cluster)) == 1 + answers.workers
-        assert nodes(cluster)[1].cpus == answers.worker.cpus
+        assert len(made) == planes + (answers.etcds if separate else 0) + answers.workers
+        assert made[-1].cpus == answers.worker.cpus
 
 
 @settings(max_examples=50, deadline=None)
@@ -167,6 +192,7 @@ def test_answers_lead_to_machines() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "part"),
     [
+        ("topology", "ha", "is none of single"),
         ("workers", "many", "whole number"),
         ("workers", "-1", "whole number"),
         ("workers", "0", "no machine accepts ordinary pods"),
@@ -188,6 +214,37 @@ def test_answers_lead_to_machines() -> None:
 def test_wrong_answers_are_told_at_once(name: str, text: str, part: str) -> None:
     question = next(question for question in QUESTIONS if question.name == name)
     assert part in question.check(text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "part"),
+    [
+        ({"control-planes": "0"}, "no machine has the role control-plane"),
+        ({"control-planes": "8"}, "at most 7"),
+        ({"endpoint": "single"}, "is none of node-local"),
+        ({"endpoint": "external"}, "needs the address of your load balancer"),
+        ({"endpoint": "external", "address": "https://x"}, "must be an IPv4 address or a DNS name"),
+        ({"endpoint": "virtual-ip", "address": "api.example.com"}, "cannot be a virtual address"),
+        ({"provider": "machines", "endpoint": "virtual-ip"}, "needs an address that no machine has"),
+        ({"topology": "separate-etcd", "etcds": "9"}, "at most 7"),
+    ],
+)
+def test_wrong_answers_about_several_control_planes(texts: dict[str, str], part: str) -> None:
+    hosts = "\n".join(f"node-{number} 192.0.2.{number} {KEY}" for number in range(1, 5))
+    given = {"topology": "high-availability", **texts}
+    with pytest.raises(ValueError, match=part):
+        answered(**given, **({"hosts": hosts} if "provider" in texts else {}))
+
+
+def test_answers_lead_to_the_examples() -> None:
+    for example, texts in {
+        "ha": {"topology": "high-availability", "workers": "2"},
+        "separate-etcd": {"topology": "separate-etcd", "control-planes": "2", "workers": "2"},
+    }.items():
+        made = load(render(answered(name=example, **texts)), "c")
+        wanted = load((Path(__file__).parents[3] / "examples" / f"{example}.yaml").read_text(), "c")
+        assert made.spec.machines == wanted.spec.machines
+        assert endpoint_kind(made) == endpoint_kind(wanted)
 
 
 def answered(**texts: str) -> Answers:
