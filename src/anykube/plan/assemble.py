@@ -177,7 +177,7 @@ def _bootstrap(
     blocked = obstacles(wanted, hosts, record, facts)
     blocked = (*blocked, *_unequipped(contexts(cluster, blueprint, hosts), hosts, blocked, blueprint))
     names = {obstacle.target for obstacle in blocked}
-    asleep = _asleep(facts)
+    asleep = _asleep(facts) & blueprint.machines.keys()
     usable = {
         name: Unreachable(name, "unknown") if name in names | asleep else host for name, host in hosts.items()
     }
