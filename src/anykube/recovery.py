@@ -13,7 +13,8 @@ from anykube.events import Sink, nowhere
 from anykube.execute.engine import StopFlag
 from anykube.observe.snapshot import look_at_snapshot
 from anykube.plan.model import Plan
-from anykube.plan.recover import Recovery, plan_recover
+from anykube.plan.recover import plan_recover
+from anykube.plan.recoverable import Recovery
 from anykube.run import Report, Run, observe_cluster
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
