@@ -64,8 +64,7 @@ def must_be_refused(proof: Proof, node: str, arguments: Sequence[str]) -> None:
     assert cluster.starts_of(node) == started
     states = cluster.on(node, "systemctl", "is-active", "etcd", "kube-apiserver", "kubelet", check=False)
     assert set(states.split()) == {"active"}
-    cordoned = [n["metadata"]["name"] for n in cluster.objects("nodes") if n["spec"].get("unschedulable")]
-    assert cordoned == []
+    assert proof.cordoned() == set()
 
 
 @pytest.mark.parametrize("planes", [1, 3], ids=["leave", "join"])
