@@ -78,6 +78,8 @@ start() {
     program=$(lines_of "$1" ExecStart | head -n 1)
     program=${program%% *}
     [ -x "$program" ] || { broken "$1" "its program $program is not there (203/EXEC)."; return; }
+    # An etcd that was never seen to have data counts as one that has lost it.
+    case $1 in etcd.service) mkdir -p /var/lib/etcd/member/wal ;; esac
     lines_of "$1" ExecStartPost >"$RUN/after.$$"
     while IFS= read -r after; do
         run_line "$after" "$1" || { broken "$1" 'a command after it failed.'; return; }
