@@ -28,8 +28,8 @@ from anykube.facts.node_checks import (
 from anykube.observe.hosts import probe_hosts
 from anykube.observe.machine import local_facts
 from anykube.observe.networks import routes
-from anykube.plan.assemble import contexts
 from anykube.plan.blueprint import Blueprint
+from anykube.plan.contexts import contexts
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node, nodes
@@ -85,7 +85,10 @@ async def _look(
     hosts = await probe_hosts(transports, [], [], managed_programs())
     after = time.time()
     others = {node.name: Unreachable(node.name, "does not run") for node in nodes(cluster)}
-    needed = {c.node.name: programs(c) for c in contexts(cluster, blueprint, {**others, **hosts})}
+    needed = {
+        context.node.name: programs(context)
+        for context in contexts(cluster, addresses, blueprint, {**others, **hosts})
+    }
     checks = node_checks(hosts, (before, after), needed)
     answering = [node for node in running if isinstance(hosts[node.name], HostFacts)]
     wanted = {node.name: wanted_ports(node, answering, addresses) for node in answering}

@@ -37,12 +37,8 @@ class Performer:
 
     async def _perform(self, effect: Effect, step: Step) -> None:
         match effect:
-            case effects.FetchArtifacts():
-                await self._fetch(effect, step)
-            case effects.GenerateSecrets(requests):
-                await asyncio.to_thread(generate, self._ports.secrets, requests)
-            case effects.IssueCertificates(requests):
-                await asyncio.to_thread(issue, self._ports.secrets, requests, datetime.now(UTC))
+            case effects.WaitFor():
+                await self._wait(effect)
             case (
                 effects.EnsureSite()
                 | effects.CreateMachine()
@@ -54,27 +50,31 @@ class Performer:
             case effects.DrainNode() | effects.UncordonNode() | effects.ForgetNode():
                 await self._leave(effect, step)
             case (
-                effects.AddMember()
-                | effects.PromoteMember()
-                | effects.RemoveMember()
-                | effects.MoveMember()
-                | effects.SetAsideEtcd()
+                effects.AddMember() | effects.PromoteMember() | effects.RemoveMember() | effects.MoveMember()
             ):
                 await self._member(effect)
-            case effects.HaltUnits():
-                await recovery.halt(self._hand(effect.node), effect)
-            case effects.UnpackSnapshot():
-                await recovery.unpack(self._hand(effect.node), effect)
-            case effects.BeginAnew():
-                await recovery.begin_anew(self._hand(effect.node), effect)
-            case effects.ForgetCluster():
-                await asyncio.to_thread(self._ports.forget)
             case effects.ApplyObjects() | effects.DeleteObjects():
                 await self._objects(effect)
-            case effects.WaitFor():
-                await self._wait(effect)
+            case (
+                effects.FetchArtifacts()
+                | effects.GenerateSecrets()
+                | effects.IssueCertificates()
+                | effects.ForgetCluster()
+            ):
+                await self._here(effect, step)
             case _:
                 await self._on_node(effect)
+
+    async def _here(self, effect: effects.LocalEffect, step: Step) -> None:
+        match effect:
+            case effects.FetchArtifacts():
+                await self._fetch(effect, step)
+            case effects.GenerateSecrets(requests):
+                await asyncio.to_thread(generate, self._ports.secrets, requests)
+            case effects.IssueCertificates(requests):
+                await asyncio.to_thread(issue, self._ports.secrets, requests, datetime.now(UTC))
+            case effects.ForgetCluster():
+                await asyncio.to_thread(self._ports.forget)
 
     async def _on_node(self, effect: Effect) -> None:
         match effect:
@@ -86,6 +86,14 @@ class Performer:
                 await self._hand(node).set_unit(unit, state)
             case effects.CleanNode(node):
                 await self._hand(node).clean()
+            case effects.SetAsideEtcd(node):
+                await self._hand(node).script("moving etcd's data aside", etcd_scripts.SET_ASIDE, ())
+            case effects.HaltUnits(node):
+                await recovery.halt(self._hand(node), effect)
+            case effects.UnpackSnapshot(node):
+                await recovery.unpack(self._hand(node), effect)
+            case effects.BeginAnew(node):
+                await recovery.begin_anew(self._hand(node), effect)
             case _:
                 raise PlanError(f"No handler for {type(effect).__name__}; this is a defect of anykube.")
 
@@ -161,8 +169,6 @@ class Performer:
                 await EtcdHand(self._hand, through).remove(node, member_id)
             case effects.MoveMember(node, member_id, peer_url, through):
                 await EtcdHand(self._hand, through).move(node, member_id, peer_url)
-            case effects.SetAsideEtcd(node):
-                await self._hand(node).script("moving etcd's data aside", etcd_scripts.SET_ASIDE, ())
 
     async def _wait(self, effect: effects.WaitFor) -> None:
         condition, remedy = self._condition(effect)

@@ -112,7 +112,7 @@ class Etcd:
 
 
 def consensus(views: Mapping[str, View]) -> Etcd:
-    """One picture: of the cluster that most healthy views are in, the members that the newest of them knows."""
+    """One picture: of the cluster that most healthy views are in, what the newest of them knows."""
     if not views:
         return Etcd({})
     clusters: dict[int, list[View]] = {}

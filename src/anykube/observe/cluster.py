@@ -16,8 +16,8 @@ from anykube.facts.machines import MachineState, SiteFacts
 from anykube.kube.endpoint import endpoint_trouble
 from anykube.observe.hosts import probe_hosts
 from anykube.observe.kubernetes import observe_kubernetes
-from anykube.plan.assemble import endpoint
 from anykube.plan.blueprint import Blueprint
+from anykube.plan.contexts import endpoint
 from anykube.ports import SUPER_ADMIN, Ports
 from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster

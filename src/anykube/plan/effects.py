@@ -155,7 +155,7 @@ class SetAsideEtcd:
     node: str
 
 
-MemberEffect = AddMember | PromoteMember | RemoveMember | MoveMember | SetAsideEtcd
+MemberEffect = AddMember | PromoteMember | RemoveMember | MoveMember
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +246,8 @@ class ForgetNode:
 class ForgetCluster:
     """Remove record, secrets and runs from this machine."""
 
+
+LocalEffect = FetchArtifacts | GenerateSecrets | IssueCertificates | ForgetCluster
 
 Effect = (
     FetchArtifacts
