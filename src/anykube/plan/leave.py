@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from anykube.content.haproxy import KEEPALIVED_SERVICE
 from anykube.facts.cluster import Facts
 from anykube.facts.etcd import Etcd, Member, consensus
 from anykube.facts.host import HostFacts, Unreachable, WrongHostKey
@@ -38,7 +39,7 @@ DRAIN_SECONDS = 300.0
 """For a drain, unless the user says otherwise."""
 API_SERVER = "kube-apiserver.service"
 STOPPED = (
-    "keepalived.service",
+    KEEPALIVED_SERVICE,
     "kube-scheduler.service",
     "kube-controller-manager.service",
     API_SERVER,
