@@ -20,7 +20,7 @@ from anykube.observe.networks import routes
 from anykube.plan.assemble import plan as make_plan
 from anykube.plan.bootstrap import API_READY
 from anykube.plan.endpoint import ENDPOINT
-from anykube.plan.model import Obstacle, Phase, PhasePlan, Plan
+from anykube.plan.model import CLUSTER, LOCAL, Obstacle, Phase, PhasePlan, Plan
 from anykube.plan.stale import difference
 from anykube.plan.status import Status
 from anykube.plan.status import status as make_status
@@ -66,7 +66,7 @@ class Run:
         self._stop = stop
         self._started = time.monotonic()
         self._lost: set[str] = set()
-        """Targets with a failed step, or in whose way something was: later phases leave them alone."""
+        """Targets with a failed or blocked step, or an obstacle: later phases leave them alone."""
         self._failed: set[str] = set()
         self._obstacles: dict[str, Obstacle] = {}
 
@@ -142,7 +142,9 @@ class Run:
         performer = Performer(self._session.ports(), self._emit)
         outcome = await Engine(made.steps, performer, self._emit, self._stop, frozenset(self._lost)).run()
         self._failed.update(step.target for step in made.steps if step.id in outcome.failed)
-        self._lost.update(self._failed)
+        blocked = {step.target for step in made.steps if step.id in outcome.blocked}
+        # Also a node whose turn never came: nothing is there yet that would be worth waiting for.
+        self._lost.update(self._failed, blocked - {CLUSTER, LOCAL})
         await self._keep_evidence(made, outcome)
         report.done += len(outcome.done)
         report.seconds[made.phase] = time.monotonic() - started

@@ -225,6 +225,9 @@ class Client:
         pairs = self.ask(host, "kv/range", body, 5).get("kvs", ())
         return {decoded(pair["key"]): decoded(pair["value"]) for pair in pairs}
 
+    def remove(self, host: str, key: str) -> None:
+        self.ask(host, "kv/deleterange", {"key": encoded(key)}, 5)
+
     def hash(self, host: str, revision: int) -> tuple[int, int]:
         """The hash of all keys and values at a revision, and that since which it is."""
         answer = self.ask(host, "maintenance/hashkv", {"revision": revision}, 5)

@@ -85,6 +85,7 @@ def test_a_learner_that_never_comes_up_is_named_and_the_next_run_finishes(one: M
         ended = _grow(one).check(3)
         assert "node-2" in ended.error
         assert "the simulation was told so" in ended.error
+        assert "node-3" not in ended.error, "a node whose turn never came was waited for"
         assert not [step for step in watch.sampler.lists if "node-3" in step.split()], (
             "joined beside a dead one"
         )
