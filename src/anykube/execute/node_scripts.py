@@ -177,7 +177,7 @@ exit 0
 REMOVE = (
     HEAD
     + r"""
-paths= complete=
+paths= complete= reload=
 while IFS= read -r line; do
     case $line in end) complete=yes; break ;; esac
     paths="$paths$line$newline"
@@ -190,10 +190,13 @@ while IFS= read -r path; do
     temporary_of "$path"
     rm -f "$path" "$stamp" "$temporary" || fail "cannot remove $path"
     forget "file $path"
+    case $path in "$UNITS"/*) reload=yes ;; esac
 done <<LIST
 $paths
 LIST
 write_ledger
+# Units that name each other stay in systemd's memory without their files, and would be seen as inactive.
+[ -z "$reload" ] || systemctl daemon-reload
 """
 )
 """Arguments: lineage, epoch. Input: paths, 'end'. What the ledger does not list is not ours and stays."""

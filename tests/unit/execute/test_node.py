@@ -389,6 +389,16 @@ async def test_a_changed_unit_is_loaded_again_and_restarted(
     assert "restart app.service" in host.unit_history
 
 
+async def test_a_unit_whose_file_is_removed_is_known_no_more(
+    host: SimulatedHost, transport: SSHTransport, hand: NodeHand
+) -> None:
+    await hand.put([UNIT_FILE, APP, CONFIG])
+    await hand.set_unit("app.service", "started")
+    await hand.set_unit("app.service", "absent")
+    await hand.remove([UNIT_FILE.path])
+    assert (await look(transport, "app.service")).units["app.service"].load == "not-found"
+
+
 RELOADED = UNIT + "ExecReload=/bin/sh -c 'echo again >>/tmp/reloads'\n"
 
 
