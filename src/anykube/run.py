@@ -85,6 +85,8 @@ class Run:
             return report
         self._session.replacing = lost
         current, report.status = await look(self._session)
+        if made.empty:
+            report.plan = current
         return await self._all(report, current, [outcome], None)
 
     async def _all(
@@ -132,9 +134,9 @@ class Run:
         self._lost.update(self._obstacles)
 
     def _successors_missing(self) -> str:
-        """A wanted node with an API server or etcd on which something failed: the others are needed now."""
+        """Wanted nodes with an API server or etcd on which something failed, or whose turn did not come."""
         servers = (node.name for node in nodes(self._session.cluster) if node.control_plane or node.etcd)
-        return ", ".join(name for name in servers if name in self._failed)
+        return ", ".join(name for name in servers if name in self._lost - self._obstacles.keys())
 
     async def _phase(self, made: PhasePlan, report: Report) -> Outcome:
         started = time.monotonic()

@@ -123,9 +123,13 @@ def run_recover(
     found = target(file, name)
 
     def approve(plan: Plan) -> bool:
-        message("\n".join(lines(plan)))
+        if plan.empty:
+            anew = f"; {', '.join(sorted(lost))}: deleted and made anew" if lost else ""
+            message(f"etcd serves on {node} alone already. What is left is as with apply{anew}.")
+        else:
+            message("\n".join(lines(plan)))
         question = f"Type the name of the cluster to recover its etcd from {node}:"
-        return yes or plan.empty or typed(question, found.cluster.name)
+        return yes or typed(question, found.cluster.name)
 
     async def work(stop: StopFlag, show: Progress) -> Report:
         return await recover(
