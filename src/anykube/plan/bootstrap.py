@@ -258,11 +258,14 @@ class _NodePlanner:
         found = self._host.units.get(component.unit.name)
         if found is None or (found.load == "not-found" and not found.running):
             return "start", "not installed yet"
+        stale = self._stale_inputs(component.unit.inputs, found.inputs)
         if not found.running:
-            return "restart", f"is {found.active}"
+            # One that is about to serve, such as etcd after a boot, is waited for and not held up.
+            starting = found.active == "activating" and found.load == "loaded"
+            again = stale or found.needs_reload or not starting
+            return "restart" if again else "start", f"is {found.active}"
         if found.load != "loaded":
             return "restart", f"runs, but its unit file is {found.load}"
-        stale = self._stale_inputs(component.unit.inputs, found.inputs)
         if stale or found.needs_reload:
             enough = component.unit.reloadable.issuperset(stale) and not found.needs_reload
             reason = next(iter(stale.values()), "its unit file changed on the node")

@@ -17,7 +17,7 @@ from tests.unit.plan.world import World
 from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, UnitFacts, Unreachable
 from anykube.facts.machines import MachineState
 from anykube.plan.bootstrap import API_READY, UNREACHABLE_API_SECONDS
-from anykube.plan.effects import WaitFor
+from anykube.plan.effects import SetUnit, WaitFor
 from anykube.plan.model import Phase, Plan, Step
 from anykube.plan.order import checked
 from anykube.plan.stale import difference
@@ -181,6 +181,14 @@ def test_a_unit_that_is_not_as_it_should_be(up: World, change: dict[str, object]
     assert found["demo-cp-1/kube-scheduler"].changes[0].reason == reason
     run(up)
     assert up.plan().empty
+
+
+def test_a_unit_that_is_about_to_serve_is_waited_for(up: World) -> None:
+    set_unit(up, "demo-cp-1", "etcd.service", active="activating")
+    (step,) = pending(up).values()
+    assert step.effects == (SetUnit("demo-cp-1", "etcd.service", "started"),)
+    set_unit(up, "demo-cp-1", "etcd.service", inputs={})
+    assert pending(up)["demo-cp-1/etcd"].effects == (SetUnit("demo-cp-1", "etcd.service", "restarted"),)
 
 
 def test_a_deleted_file_and_a_wrong_mode(up: World) -> None:
