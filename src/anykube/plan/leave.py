@@ -72,15 +72,19 @@ class Leaver:
     @property
     def running(self) -> tuple[str, ...]:
         """The units to stop first, of those that run."""
-        if not self.ours or not isinstance(self.host, HostFacts):
-            return ()
-        units = self.host.units
-        return tuple(unit for unit in STOPPED if unit in units and units[unit].running)
+        return _running(self.host) if self.ours else ()
 
     @property
     def off(self) -> bool:
         """Whether its machine is known not to run, so that its pods cannot end in an orderly way."""
         return self.machine is None or self.machine.state is not MachineState.RUNNING
+
+
+def _running(host: HostFacts | Unreachable | None) -> tuple[str, ...]:
+    """The units that are stopped before a node goes, of those that run there."""
+    if not isinstance(host, HostFacts):
+        return ()
+    return tuple(unit for unit in STOPPED if unit in host.units and host.units[unit].running)
 
 
 def surplus(facts: Facts, record: Record, blueprint: Blueprint) -> tuple[str, ...]:
@@ -109,7 +113,7 @@ def plan_leave(
     voters = electorate(etcd, {member.id: name for name, member in members.items()})
     if provisional:
         voters = expected(voters, [node.name for node in staying if node.etcd], names)
-    planner = _Planner(phase, staying, etcd, voters, facts, blueprint, seconds)
+    planner = _Planner(phase, staying, etcd, voters, facts, blueprint, seconds, provisional)
     steps = checked(planner.steps(leavers))
     obstacles = tuple(planner.obstacles)
     return PhasePlan(phase, steps, provisional, obstacles, tuple(planner.notes))
@@ -127,6 +131,7 @@ class _Planner:
         facts: Facts,
         blueprint: Blueprint,
         seconds: float,
+        provisional: bool,
     ) -> None:
         self._phase = phase
         self._reason = REASONS[phase]
@@ -136,7 +141,9 @@ class _Planner:
         self._blueprint = blueprint
         self._seconds = seconds
         self._through = tuple(node.name for node in staying if node.etcd)
-        self._api_stays = any(node.control_plane for node in staying)
+        self._api_stays = provisional or any(
+            node.control_plane and API_SERVER in _running(facts.hosts.get(node.name)) for node in staying
+        )
         self.obstacles: list[Obstacle] = []
         self.notes: list[str] = []
 
@@ -161,15 +168,18 @@ class _Planner:
         return healthy, member is not None and member.id == self._etcd.leader, leaver.name
 
     def _refusal(self, leaver: Leaver) -> Obstacle | None:
-        if leaver.member is None:
-            return None
-        why = self._voters.refusal(leaver.name)
-        remedy = "start or replace the nodes that are not healthy, one at a time"
-        if not self._voters.without(leaver.name).voters:
-            remedy = "give the role etcd to more machines in the object and apply, before this one goes"
-        elif not self._voters.quorate:
-            remedy = "start machines with the role etcd until there is a quorum, or: anykube recover"
+        why, remedy = self._etcd_refusal(leaver) if leaver.member else ("", "")
+        if not why and leaver.server and not self._api_stays and self._phase is Phase.RETIRE:
+            why, remedy = "no other API server runs", "bring up the control planes of the object first"
         return Obstacle(leaver.name, f"cannot leave: {why}", remedy) if why else None
+
+    def _etcd_refusal(self, leaver: Leaver) -> tuple[str, str]:
+        why = self._voters.refusal(leaver.name)
+        if not self._voters.without(leaver.name).voters:
+            return why, "give the role etcd to more machines in the object and apply, before this one goes"
+        if not self._voters.quorate:
+            return why, "start machines with the role etcd until there is a quorum, or: anykube recover"
+        return why, "start or replace the nodes that are not healthy, one at a time"
 
     def _node(self, leaver: Leaver, before: tuple[str, ...]) -> Iterator[Step]:
         needs = before
@@ -201,7 +211,7 @@ class _Planner:
         if node is None:
             return _skipped("drain", "has no Node")
         if not self._api_stays:
-            return _skipped("drain", "the only API server is its own, and goes with it")
+            return _skipped("drain", "no API server but its own runs, and that one goes")
         if not node.ready or leaver.off:
             return _skipped("drain", "does not run: its pods are made again when its Node is gone")
         kubernetes = self._facts.kubernetes

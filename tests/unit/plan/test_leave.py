@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.plan.test_convergence import Killed, cluster, run
 from tests.unit.plan.world import NOW, SYSTEM, World
@@ -182,6 +182,27 @@ def test_a_removal_that_costs_the_quorum_is_refused_and_names_who_is_ill() -> No
     assert "replace the nodes that are not healthy" in obstacle.remedy
 
 
+def test_the_last_api_server_stays_until_its_successors_serve() -> None:
+    facts = stacked("abc")
+    facts = replace(
+        facts,
+        site=replace(facts.site, machines={"old": MachineFacts("old", MachineState.RUNNING, "")}),
+        hosts={
+            name: host(name, ["etcd"], found.etcd)
+            for name, found in facts.hosts.items()
+            if isinstance(found, HostFacts)
+        }
+        | {"old": host("old", SERVERS)},
+    )
+    etcd = tuple(Node(name, "etcd", (Role.ETCD,)) for name in "abc")
+    wanted = (Node("new", "cp", (Role.CONTROL_PLANE,)), *etcd)
+    made = leave(facts, wanted, ["old"])
+    assert made.pending == ()
+    assert "no other API server runs" in made.obstacles[0].brief
+    served = replace(facts, hosts={**facts.hosts, "new": host("new", SERVERS)})
+    assert not leave(served, wanted, ["old"]).obstacles
+
+
 def test_a_learner_may_always_go() -> None:
     made = leave(stacked("abc", learners="c"), planes("a", "b"), ["c"])
     assert not made.obstacles
@@ -195,6 +216,7 @@ def test_a_learner_may_always_go() -> None:
 NAMES = st.integers(1, 7).map(lambda size: [f"n{number}" for number in range(1, size + 1)])
 
 
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_sequence_ever_leaves_too_few_healthy_voters(data: st.DataObject) -> None:
     names = data.draw(NAMES)
@@ -218,6 +240,7 @@ def test_no_sequence_ever_leaves_too_few_healthy_voters(data: st.DataObject) -> 
     assert removed.isdisjoint(obstacle.target for obstacle in made.obstacles)
 
 
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_what_is_safe_is_not_refused(data: st.DataObject) -> None:
     """All healthy: every node may go as long as a voter stays."""
