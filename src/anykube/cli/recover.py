@@ -32,7 +32,10 @@ def command(
     output: Format = Output.TABLE,
     yes: Yes = False,
 ) -> int:
-    """When etcd has lost its quorum: begin anew from one member or a snapshot. Old data is kept aside."""
+    """Begin etcd anew when its quorum is lost.
+
+    From one surviving member, or from a snapshot. Old data is moved aside, never deleted.
+    """
     from anykube.cli.running import run_recover
 
     return run_recover(node, snapshot, lost or [], file, cluster, output, yes=yes)
