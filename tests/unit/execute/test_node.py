@@ -476,7 +476,7 @@ async def _used(host: SimulatedHost, hand: NodeHand) -> dict[str, tuple[int, byt
     await hand.put([UNIT_FILE, etcd, APP, CONFIG, File("/opt/cni/bin/bridge", Text("x"), "755")])
     await hand.set_unit("app.service", "started")
     await hand.set_unit("etcd.service", "started")
-    host.path("/var/lib/etcd/member/wal").mkdir(parents=True)
+    host.path("/var/lib/etcd/member/wal").mkdir(parents=True, exist_ok=True)
     host.path("/var/lib/etcd/member/wal/0.wal").write_text("data")
     return before
 
