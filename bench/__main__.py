@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import bring_up, no_op, plan_time
+from bench import add_worker, bring_up, failover, no_op, plan_time
 from bench.figures import Row, load_average, table
 from bench.images import software
+from bench.shape import Shape, shape
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("plan", "no-op", "bring-up")
+NAMES = ("plan", "no-op", "bring-up", "high-availability", "failover", "add-worker")
 
 
 def main() -> int:
@@ -36,8 +37,8 @@ def main() -> int:
         if rows:
             _write({**kept, "ended": _now(), "load at end": load_average()}, rows)
             print(table(rows))
-    failed = [failure for contest in kept.get("bring-up", ()) for failure in contest["failures"]]
-    return 1 if failed else 0
+    contests = (*kept.get("bring-up", ()), *kept.get("high-availability", ()))
+    return 1 if any(contest["failures"] for contest in contests) else 0
 
 
 async def _measure(name: str, options: argparse.Namespace) -> tuple[list[Row], Any]:
@@ -49,12 +50,21 @@ async def _measure(name: str, options: argparse.Namespace) -> tuple[list[Row], A
     if os.geteuid() != 0:
         raise SystemExit("Real clusters need root: make bench")
     lock = await software()
-    if name == "no-op":
-        sizes = (1, 2) if options.quick else no_op.SIZES
-        applies = [await no_op.measure(size, max(runs, 3), lock, _say) for size in sizes]
-        return no_op.report(applies), [apply.as_dict() for apply in applies]
-    topologies = (0,) if options.quick else tuple(options.workers)
-    contests = [await bring_up.measure(workers, runs, lock, _say) for workers in topologies]
+    chosen = tuple(map(shape, options.topologies or ()))
+    match name:
+        case "no-op":
+            shapes = chosen or ((Shape(1), Shape(1, 1)) if options.quick else no_op.SHAPES)
+            applies = [await no_op.measure(one, max(runs, 3), lock, _say) for one in shapes]
+            return no_op.report(applies), [apply.as_dict() for apply in applies]
+        case "failover":
+            cuts = await failover.measure(runs, lock, _say)
+            return failover.report(cuts), cuts
+        case "add-worker":
+            found = await add_worker.measure(runs, lock, _say)
+            return add_worker.report(found), found
+    several = name == "high-availability"
+    topologies = chosen or (bring_up.HIGH_AVAILABILITY if several else bring_up.BRING_UP)
+    contests = await bring_up.measure(topologies[: 1 if options.quick else None], runs, lock, _say)
     return bring_up.report(contests), [contest.as_dict() for contest in contests]
 
 
@@ -63,12 +73,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none is given"
     )
-    parser.add_argument("--runs", type=int, help="of each way of bringing up (default 5)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="topologies (default 0 2)")
+    parser.add_argument("--runs", type=int, help="of each way (default 5)")
+    parser.add_argument(
+        "--topologies", nargs="+", help="such as 1 1+2 3+2 3+3+2, instead of those by default"
+    )
     parser.add_argument("--quick", action="store_true", help="one run, small sizes")
     options = parser.parse_args()
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    try:
+        list(map(shape, options.topologies or ()))
+    except ValueError as error:
+        parser.error(str(error))
     return options
 
 

@@ -1,8 +1,10 @@
 """The finish lines, looked at from outside in the same way for both sides.
 
-api    GET /readyz answers 200, without credentials
-nodes  every node of the cluster is Ready
-dns    a pod resolved kubernetes.default.svc and a Service; the pod notes the moment in a file of its node
+api      GET /readyz of the first control plane answers 200, without credentials
+servers  that of every control plane does
+nodes    every node of the cluster is Ready
+dns      a pod resolved kubernetes.default.svc and a Service; the pod notes the moment in a file of its node
+all      the last of these
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -45,33 +47,44 @@ class Lines:
     """Seconds from the start to each line."""
 
     api: float
+    servers: float
     nodes: float
     dns: float
 
     def as_dict(self) -> dict[str, float]:
         """JSON form."""
-        return {"api": self.api, "nodes": self.nodes, "dns": self.dns}
+        each = {"api": self.api, "servers": self.servers, "nodes": self.nodes, "dns": self.dns}
+        return {**each, "all": max(each.values())}
 
 
 Client = Callable[[], KubeClient | None]
 
 
-async def watch(site: Site, address: str, client: Client, started: float) -> Lines:
-    """Wait for all lines. `started` is a time.time(); `client` answers None until there are credentials."""
+async def watch(site: Site, addresses: Sequence[str], client: Client, started: float) -> Lines:
+    """Wait for all lines. `addresses` are those of the control planes, `started` is a time.time(); `client`
+    answers None until there are credentials."""
     async with asyncio.timeout(DEADLINE):
         context = _trusting()
-        await _until(lambda: _healthy(address, context))
-        api = time.time()
-        while (kube := client()) is None:
-            await asyncio.sleep(POLL)
-        async with kube:
-            for thing in probe_objects():
-                await _until(lambda thing=thing: _applied(kube, thing))  # type: ignore[misc]
-            wanted = {node.name for node in site.nodes if node.kubelet}
-            await _until(lambda: _all_ready(kube, wanted))
-            ready = time.time()
-        dns = await _answer(site)
-    return Lines(api - started, ready - started, dns - started)
+        async with asyncio.TaskGroup() as tasks:
+            serving = [tasks.create_task(_serves(address, context)) for address in addresses]
+            api = await serving[0]
+            while (kube := client()) is None:
+                await asyncio.sleep(POLL)
+            async with kube:
+                for thing in probe_objects():
+                    await _until(lambda thing=thing: _applied(kube, thing))  # type: ignore[misc]
+                wanted = {node.name for node in site.nodes if node.kubelet}
+                await _until(lambda: _all_ready(kube, wanted))
+                ready = time.time()
+            dns = await _answer(site)
+        servers = max(task.result() for task in serving)
+    return Lines(api - started, servers - started, ready - started, dns - started)
+
+
+async def _serves(address: str, context: ssl.SSLContext) -> float:
+    """When an API server first said that it is ready."""
+    await _until(lambda: _healthy(address, context))
+    return time.time()
 
 
 async def unhealthy(site: Site, client: Client) -> str:

@@ -18,6 +18,7 @@ from anykube.plan.artifacts import needed
 from anykube.spec.catalog import DEFAULT_VERSION, REGISTRY, release
 from anykube.spec.load import load
 from bench.lab import cluster_text
+from bench.shape import Shape
 
 FORMAT = "1"
 """Raise it when an image here is made differently from the same binaries."""
@@ -29,7 +30,7 @@ STATIC_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "k
 async def software() -> ArtifactLock:
     """The lock for both sides: what anykube uses, kubeadm, and the images of its static pods."""
     store = Store(cache_dir() / "artifacts")
-    names = {*needed(load(cluster_text("bench", 1), "bench")), *STATIC_PODS, "kubeadm", "flanneld"}
+    names = {*needed(load(cluster_text("bench", Shape(1, 1)), "bench")), *STATIC_PODS, "kubeadm", "flanneld"}
     lock = await fetch(DEFAULT_VERSION, sorted(names), arch=arch(), store=store, report=ignore)
     made = [await _image(name, lock, store) for name in STATIC_PODS]
     used = {name: item for name, item in lock.artifacts.items() if name != "flanneld"}

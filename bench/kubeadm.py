@@ -1,7 +1,8 @@
 """The rival: kubeadm at the fastest of its documented ways, on machines made like ours.
 
 Before the clock starts its machines have what its documentation asks for: containerd runs, the kubelet's
-unit is there, all images are imported. Its settings of kubelet, kube-proxy and containerd are ours.
+unit is there, all images are imported; on machines for etcd alone their kubelet runs too. Its settings of
+kubelet, kube-proxy and containerd are ours.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
-
-import yaml
+from collections.abc import Sequence
+from dataclasses import replace
 
 from anykube.addons.catalog import objects
-from anykube.content import containerd, controller_manager, kube_proxy, kubelet
+from anykube.content import containerd
 from anykube.content.context import API_PORT, NodeContext
 from anykube.content.model import ArtifactFile, File, SecretPart, Source, Text
 from anykube.content.node import components
@@ -24,49 +23,52 @@ from anykube.execute.node import NodeHand
 from anykube.observe.cluster import observe
 from anykube.plan.contexts import addresses, contexts
 from anykube.session import Session
-from anykube.spec.catalog import REGISTRY
+from anykube.spec.model import Role
 from anykube.transports.base import Result
-from bench.images import tag
+from bench.kubeadm_config import (
+    CERTIFICATE_KEY,
+    ETCD_KUBELET,
+    ETCD_KUBELET_UNIT,
+    KUBELET_UNIT,
+    MANIFESTS,
+    PKI,
+    TOKEN,
+    etcd_config,
+    etcd_kubelet_config,
+    init_config,
+)
 from bench.lab import Site
 
 PREPARED = ("system", "containerd", "cni")
 """Components of ours that stand for 'a container runtime is installed'."""
-TOKEN = "abcdef.0123456789abcdef"
 CONFIG = "/etc/kubernetes-bench.yaml"
 ADMIN = "/etc/kubernetes/super-admin.conf"
 SKIPPED = "preflight,addon/coredns"
 """Checks take a second or two and are not what is compared; CoreDNS is applied as ours on both sides."""
 COMMAND_SECONDS = 300.0
-OURS_ALONE = ("authentication", "tlsCertFile", "tlsPrivateKeyFile", "registerWithTaints")
-"""Settings of our kubelet that name files which kubeadm has elsewhere, or makes itself."""
 
-KUBELET_UNIT = """\
-[Unit]
-Description=kubelet
-After=containerd.service
-
-[Service]
-Environment=KUBECONFIG_ARGS="--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
-EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
-ExecStart=/bin/sh -c 'exec /usr/local/bin/kubelet $KUBECONFIG_ARGS --config=/var/lib/kubelet/config.yaml $KUBELET_KUBEADM_ARGS'
-Restart=always
-RestartSec=1
-StartLimitIntervalSec=0
-
-[Install]
-WantedBy=multi-user.target
-"""  # noqa: E501
+AUTHORITY = ("etcd/ca.crt", "etcd/ca.key")
+CLIENT = ("etcd/ca.crt", "apiserver-etcd-client.crt", "apiserver-etcd-client.key")
+MEMBER_CERTIFICATES = ("etcd-server", "etcd-peer", "etcd-healthcheck-client", "apiserver-etcd-client")
+MEMBER = " && ".join(
+    [
+        *(f"kubeadm init phase certs {name} --config={CONFIG}" for name in MEMBER_CERTIFICATES),
+        f"kubeadm init phase etcd local --config={CONFIG}",
+    ]
+)
 
 
 class Kubeadm:
-    """One cluster brought up by kubeadm. `fair`: beyond what is documented, workers join all at once, and the
-    controller manager has our limit of requests; else one after the other, and kubeadm's own flags."""
+    """One cluster brought up by kubeadm, stage by stage as its documentation has it: init; pod network;
+    the other control planes at once; the workers at once. `fair`: beyond what is documented, all that comes
+    after init at once, and the controller manager has our limit of requests."""
 
     def __init__(self, site: Site, session: Session, *, fair: bool) -> None:
         self._fair = fair
         self._site = site
         self._session = session
         self._contexts: tuple[NodeContext, ...] = ()
+        self._hash_of_ca = ""
 
     async def prepare(self) -> None:
         """Everything that is not on the clock."""
@@ -75,32 +77,53 @@ class Kubeadm:
         self._contexts = contexts(self._session.cluster, addresses(blueprint), blueprint, facts.hosts)
         await asyncio.gather(*map(self._prepare, self._contexts))
 
-    async def run(self) -> None:
-        """Init, pod network and DNS, then the workers."""
-        head, workers = self._contexts[0].node.name, [c.node.name for c in self._contexts[1:]]
-        said = await self._on(head, "kubeadm", "init", f"--config={CONFIG}", f"--skip-phases={SKIPPED}")
+    async def run(self, *, without: Sequence[str] = ()) -> None:
+        """Bring up the cluster, but for the nodes `without`."""
+        planes = [context.node.name for context in self._contexts if context.node.control_plane]
+        workers = [name for name in self._names(Role.WORKER) if name not in (*planes, *without)]
+        if members := [name for name in self._names(Role.ETCD) if name not in planes]:
+            await self._start_etcd(members, planes[0])
+        command = ("kubeadm", "init", f"--config={CONFIG}", f"--skip-phases={SKIPPED}", "--upload-certs")
+        said = await self._on(planes[0], *command)
         found = re.search(r"sha256:[0-9a-f]{64}", said.stdout)
         if found is None:
             raise RuntimeError(f"kubeadm init said no hash of its CA: {said.stdout[-2000:]}")
+        self._hash_of_ca = found[0]
         if self._fair:
-            await asyncio.gather(self._addons(head), *(self._join(name, found[0]) for name in workers))
+            await asyncio.gather(self._addons(planes[0]), *map(self.join, [*planes[1:], *workers]))
             return
-        await self._addons(head)
-        for name in workers:
-            await self._join(name, found[0])
+        await self._addons(planes[0])
+        await asyncio.gather(*map(self.join, planes[1:]))
+        await asyncio.gather(*map(self.join, workers))
 
-    async def _join(self, name: str, hash_of_ca: str) -> None:
+    async def join(self, name: str) -> None:
+        """One more node."""
         server = f"{self._contexts[0].address}:{API_PORT}"
+        plane = ("--control-plane", f"--certificate-key={CERTIFICATE_KEY}")
         await self._on(
             name,
             "kubeadm",
             "join",
             server,
             f"--token={TOKEN}",
-            f"--discovery-token-ca-cert-hash={hash_of_ca}",
+            f"--discovery-token-ca-cert-hash={self._hash_of_ca}",
             f"--cri-socket={containerd.SOCKET}",
             "--skip-phases=preflight",
+            *(plane if name in self._names(Role.CONTROL_PLANE) else ()),
         )
+
+    async def _start_etcd(self, members: Sequence[str], head: str) -> None:
+        """The documented way, but that all members make their certificates at once, each its own."""
+        await self._on(members[0], "kubeadm", "init", "phase", "certs", "etcd-ca", f"--config={CONFIG}")
+        await self._copy(members[0], members[1:], AUTHORITY)
+        await asyncio.gather(*(self._on(name, "sh", "-c", MEMBER) for name in members))
+        await self._copy(members[0], [head], CLIENT)
+
+    async def _copy(self, source: str, targets: Sequence[str], files: Sequence[str]) -> None:
+        packed = await self._on(source, "sh", "-c", f"tar -C {PKI} -c {' '.join(files)} | base64")
+        unpack = f"mkdir -p {PKI} && base64 -d | tar -C {PKI} -x"
+        stdin = packed.stdout.encode()
+        await asyncio.gather(*(self._on(name, "sh", "-c", unpack, stdin=stdin) for name in targets))
 
     async def _addons(self, head: str) -> None:
         found = objects(self._site.cluster, self._site.nodes, self._contexts[0].endpoint)
@@ -111,79 +134,39 @@ class Kubeadm:
 
     async def _prepare(self, context: NodeContext) -> None:
         name = context.node.name
+        alone = not context.node.kubelet
+        # kubeadm runs etcd in a pod: machines for etcd alone need what a worker needs.
+        worker = replace(context, node=replace(context.node, roles=(Role.WORKER,)))
         hand = NodeHand(self._session.transport(name), "bench", 1, _no_secrets)
-        parts = [part for part in components(context) if part.name in PREPARED]
+        parts = [part for part in components(worker if alone else context) if part.name in PREPARED]
         files = [file for part in parts for file in part.files if not isinstance(file.source, ArtifactFile)]
         folders = [folder for part in parts for folder in part.directories]
-        files.append(File(f"{UNITS}/kubelet.service", Text(KUBELET_UNIT)))
-        files.append(File(CONFIG, Text(self._config(context)), "600"))
+        if alone:
+            folders += [("755", "root:root", "/etc/kubernetes"), ("755", "root:root", MANIFESTS)]
+            files.append(File(f"{UNITS}/kubelet.service", Text(ETCD_KUBELET_UNIT)))
+            files.append(File(ETCD_KUBELET, Text(etcd_kubelet_config(worker)), "600"))
+            files.append(File(CONFIG, Text(etcd_config(context)), "600"))
+        else:
+            servers = [address for _, address in context.endpoint.servers]
+            files.append(File(f"{UNITS}/kubelet.service", Text(KUBELET_UNIT)))
+            files.append(File(CONFIG, Text(init_config(context, servers, fair=self._fair)), "600"))
         await hand.put(files, folders)
         for part in parts:
             if part.unit:
                 await hand.set_unit(part.unit.name, "started")
-        await self._on(name, "systemctl", "enable", "kubelet.service")
+        if alone:
+            await hand.set_unit("kubelet.service", "started")
+        else:
+            await self._on(name, "systemctl", "enable", "kubelet.service")
 
-    def _config(self, context: NodeContext) -> str:
-        cluster = context.cluster
-        network = cluster.spec.network
-        taints = [dict(taint) for taint in kubelet.node_taints(context.node)]
-        init = {
-            "bootstrapTokens": [{"token": TOKEN}],
-            "localAPIEndpoint": {"advertiseAddress": context.address, "bindPort": API_PORT},
-            "nodeRegistration": {
-                "name": context.node.name,
-                "criSocket": containerd.SOCKET,
-                "imagePullPolicy": "IfNotPresent",
-                "taints": taints,
-            },
-        }
-        whole = {
-            "clusterName": cluster.name,
-            "kubernetesVersion": f"v{cluster.spec.kubernetes.version}",
-            "imageRepository": REGISTRY,
-            "controllerManager": {"extraArgs": self._limits()},
-            "encryptionAlgorithm": "ECDSA-P256",
-            "etcd": {"local": {"imageTag": tag("etcd")}},
-            "networking": {
-                "podSubnet": network.pods,
-                "serviceSubnet": network.services,
-                "dnsDomain": network.domain,
-            },
-        }
-        version = {"apiVersion": "kubeadm.k8s.io/v1beta4"}
-        documents = (
-            {**version, "kind": "InitConfiguration", **init},
-            {**version, "kind": "ClusterConfiguration", **whole},
-            _without(_text(context, kubelet.CONFIG), OURS_ALONE),
-            _without(_text(context, kube_proxy.CONFIG), ("clientConnection",)),
-        )
-        return str(yaml.safe_dump_all(documents, sort_keys=False))
-
-    def _limits(self) -> list[dict[str, str]]:
-        limits = {
-            "kube-api-qps": controller_manager.API_REQUESTS,
-            "kube-api-burst": 2 * controller_manager.API_REQUESTS,
-        }
-        return [{"name": name, "value": str(value)} for name, value in limits.items()] if self._fair else []
+    def _names(self, role: Role) -> list[str]:
+        return [context.node.name for context in self._contexts if role in context.node.roles]
 
     async def _on(self, node: str, *argv: str, stdin: bytes | None = None) -> Result:
         result = await self._session.transport(node).run(argv, stdin=stdin, seconds=COMMAND_SECONDS)
         if result.status:
             raise RuntimeError(f"{node}: {' '.join(argv)}: {result.stdout[-3000:]}{result.stderr[-3000:]}")
         return result
-
-
-def _text(context: NodeContext, path: str) -> Mapping[str, Any]:
-    """A configuration file of ours, as data."""
-    files = (file for part in components(context) for file in part.files if file.path == path)
-    source = next(files).source
-    assert isinstance(source, Text)
-    content: Mapping[str, Any] = yaml.safe_load(source.value)
-    return content
-
-
-def _without(content: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name not in names}
 
 
 def _no_secrets(source: Source) -> tuple[bytes, str]:

@@ -11,8 +11,9 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from anykube import workflow
 from anykube.errors import InterruptedRun
@@ -28,8 +29,8 @@ from anykube.spec.catalog import DEFAULT_VERSION
 from anykube.spec.load import load
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node, nodes
+from bench.shape import Shape
 
-ALL_ROLES = ("control-plane", "etcd", "worker")
 SETTLE_SECONDS = 30.0
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -62,13 +63,28 @@ class Site:
         """All nodes."""
         return nodes(self.cluster)
 
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of the control planes."""
+        return tuple(node.name for node in self.nodes if node.control_plane)
+
+    def edited(self, shape: Shape, **spec: Any) -> Site:
+        """The same cluster with another object, which is in its file from now on."""
+        text = cluster_text(self.cluster.name, shape, **spec)
+        self.file.write_text(text)
+        return replace(self, cluster=load(text, self.cluster.name), text=text)
+
+    def machine(self, node: str) -> Path:
+        """The folder of a machine."""
+        return ROOT / self.cluster.name / "nodes" / node
+
     def processor_seconds(self) -> float:
         """What all machines of this cluster used of this machine's processors since they were made."""
-        return sum(_used(ROOT / self.cluster.name / "nodes" / node.name) for node in self.nodes)
+        return sum(_used(self.machine(node.name)) for node in self.nodes)
 
     def on_disk(self, node: str, path: str) -> Path:
         """Where a file of a node is on this machine: looking there does not disturb the node."""
-        folder = ROOT / self.cluster.name / "nodes" / node
+        folder = self.machine(node)
         kubelet = "/var/lib/kubelet/"
         if path.startswith(kubelet):
             return folder / "disks" / "kubelet" / path.removeprefix(kubelet)
@@ -84,22 +100,25 @@ def _used(machine: Path) -> float:
     return int(fields.get("usage_usec", 0)) / 1e6
 
 
-def cluster_text(name: str, workers: int) -> str:
-    """A cluster object: one machine with all roles, or a control plane and workers."""
-    head = {"name": "cp", "roles": ALL_ROLES if workers == 0 else ALL_ROLES[:2]}
-    pools = [head, *([{"name": "worker", "roles": ["worker"], "count": workers}] if workers else [])]
-    spec = {
-        "kubernetes": {"version": DEFAULT_VERSION},
-        "machines": {"provider": {"lxc": {}}, "pools": pools},
+def cluster_text(name: str, shape: Shape, **spec: Any) -> str:
+    """A cluster object of this shape; `spec` is added to its spec."""
+    whole = {
+        "apiVersion": "anykube.dev/v1alpha1",
+        "kind": "Cluster",
+        "metadata": {"name": name},
+        "spec": {
+            "kubernetes": {"version": DEFAULT_VERSION},
+            "machines": {"provider": {"lxc": {}}, "pools": shape.pools()},
+            **spec,
+        },
     }
-    whole = {"apiVersion": "anykube.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": name}}
-    return json.dumps({**whole, "spec": spec}, indent=1)
+    return json.dumps(whole, indent=1)
 
 
 @asynccontextmanager
-async def site(name: str, workers: int, lock: ArtifactLock) -> AsyncIterator[Site]:
+async def site(name: str, shape: Shape, lock: ArtifactLock) -> AsyncIterator[Site]:
     """A cluster of which nothing exists yet but its artifact lock. All of it is gone afterwards."""
-    text = cluster_text(name, workers)
+    text = cluster_text(name, shape)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         made = Site(load(text, name), text, Path(folder))
         made.file.write_text(text)
@@ -107,7 +126,9 @@ async def site(name: str, workers: int, lock: ArtifactLock) -> AsyncIterator[Sit
         try:
             yield made
         finally:
-            await workflow.destroy(made.cluster, approve=lambda _: True, folders=made.folders)
+            # The object may have been edited meanwhile.
+            last = load(made.file.read_text(), name)
+            await workflow.destroy(last, approve=lambda _: True, folders=made.folders)
 
 
 async def make_machines(made: Site) -> None:
