@@ -7,7 +7,6 @@ lost, and at no instant fewer healthy voters than a quorum. `make e2e` takes a s
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +14,7 @@ from tests.simulated.kills import sample
 from tests.simulated.members import ETCD, MemberSite, why_no_etcd
 from tests.simulated.operations import GROW, MEMBERS, OPERATIONS, SHRINK, Operation, keep_states
 from tests.simulated.site import DryRun, opened_as
-from tests.simulated.watchers import KEYS, settled, watched
+from tests.simulated.watchers import KEYS, settled, until, watched
 
 pytestmark = [
     pytest.mark.skipif(bool(why_no_etcd()), reason=why_no_etcd() or "available"),
@@ -59,12 +58,11 @@ def test_the_watchers_notice_what_they_are_there_for(grown: tuple[MemberSite, Dr
     site.client.forget()
     settled(site, MEMBERS["three"])
     with watched(site) as watch:
-        while len(watch.writer.acknowledged) < 5:
-            time.sleep(0.1)
+        until(lambda: len(watch.writer.acknowledged) > 5)
         for name in ("node-2", "node-3"):
             site.hosts[name].path(f"/etc/simulated/fail/{ETCD}").touch()
             site.hosts[name].units.signal(ETCD, signal.SIGKILL)
-        time.sleep(2)
+        until(lambda: watch.sampler.shortages)
         for name in ("node-2", "node-3"):
             site.hosts[name].path(f"/etc/simulated/fail/{ETCD}").unlink()
     settled(site, MEMBERS["three"])

@@ -9,7 +9,6 @@ import contextlib
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -27,6 +26,7 @@ ADD = "member add"
 PROMOTE = "member promote"
 START = "etcd.service started"
 """What commands say that change members, or start one."""
+FROZEN_SECONDS = 4
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +123,17 @@ def test_members_are_killed_all_the_time(one: MemberSite) -> None:
 @pytest.mark.parametrize("words", [ADD, PROMOTE])
 def test_a_member_freezes_during_a_join(one: MemberSite, frozen: str, words: str) -> None:
     host = one.hosts[frozen]
+    thaw = threading.Timer(FROZEN_SECONDS, host.units.signal, (ETCD, signal.SIGCONT))
 
     def freeze() -> None:
-        if host.units.signal(ETCD, signal.SIGSTOP):
-            threading.Timer(4, host.units.signal, (ETCD, signal.SIGCONT)).start()
+        host.units.signal(ETCD, signal.SIGSTOP)
+        thaw.start()
 
     with watched(one) as watch:
         with at_command(one, words, "", freeze):
             ended = _grow(one)
         assert ended.status in (0, 3), ended.error
-        time.sleep(4)
+        thaw.join()
         GROW.finish(one)
     GROW.check(one, watch, healthy=False)
 

@@ -135,12 +135,24 @@ def watched(site: MemberSite, *, write: bool = True) -> Iterator[Watch]:
             thread.join()
 
 
+def until(condition: Callable[[], object], problem: Callable[[], str] = lambda: "it did not happen") -> None:
+    """Wait until a condition holds, and fail with the problem if it does not."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, problem()
+        time.sleep(LOOK_SECONDS)
+
+
 def settled(site: MemberSite, members: Collection[str]) -> None:
     """Wait until etcd is whole, and fail with what is wrong if it does not become so."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while problem := _problem(site, members):
-        assert time.monotonic() < deadline, problem
-        time.sleep(LOOK_SECONDS)
+    problem = ""
+
+    def whole() -> bool:
+        nonlocal problem
+        problem = _problem(site, members)
+        return not problem
+
+    until(whole, lambda: problem)
     host = next(iter(members))
     revision = site.client.revision(host)
     hashes = {name: site.client.hash(name, revision)[0] for name in members}
