@@ -17,6 +17,7 @@ from anykube.content.model import ArtifactFile, Component, File, SecretPart, Tex
 from anykube.content.node import components, managed_programs
 from anykube.content.paths import install_path
 from anykube.facts.cluster import Facts
+from anykube.facts.etcd import consensus, quorum
 from anykube.facts.host import FileFacts, HostFacts, Unreachable
 from anykube.plan.certificates import STEP as CERTIFICATES
 from anykube.plan.effects import Effect, PutFiles, RemovePaths, SetUnit, WaitFor
@@ -97,8 +98,9 @@ def _api_ready(steps: Sequence[Step], servers: tuple[str, ...], facts: Facts) ->
         return Step(API_READY, Phase.BOOTSTRAP, CLUSTER, "API", "answers and is ready", needs=servers)
     reason = "servers are started" if restarts else "does not answer"
     change = Change("wait", "condition", "API ready", reason)
-    # Where no server can be reached nothing is started that would be worth waiting for.
-    wait = WaitFor("api-ready", "", API_SECONDS if servers else UNREACHABLE_API_SECONDS)
+    # Where no server can be reached nothing is started that would be worth waiting for; nor without an etcd.
+    worth = bool(servers) and not _quorum_is_lost(facts)
+    wait = WaitFor("api-ready", "", API_SECONDS if worth else UNREACHABLE_API_SECONDS)
     return Step(
         API_READY,
         Phase.BOOTSTRAP,
@@ -110,6 +112,14 @@ def _api_ready(steps: Sequence[Step], servers: tuple[str, ...], facts: Facts) ->
         (CERTIFICATES,),
         needs_any=servers,
     )
+
+
+def _quorum_is_lost(facts: Facts) -> bool:
+    """Whether etcd has no quorum, and too few machines have the data of a member to become one."""
+    hosts = [host for host in facts.hosts.values() if isinstance(host, HostFacts)]
+    etcd = consensus({host.name: host.etcd for host in hosts if host.etcd})
+    with_data = sum(host.etcd_data for host in hosts)
+    return etcd.exists and not etcd.quorate and with_data < quorum(len(etcd.voters))
 
 
 class _NodePlanner:

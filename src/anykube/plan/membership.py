@@ -162,7 +162,8 @@ def _stale(electors: Electors, members: Mapping[str, Member]) -> Iterator[Obstac
         host, member = electors.host(name), members.get(name)
         if host and member and member.started and not host.etcd_data and host.etcd is None:
             brief = "is listed as an etcd member, and the data of that member is gone"
-            yield Obstacle(name, brief, f"anykube replace {name}")
+            remedy = f"anykube replace {name}" if electors.etcd.quorate else RECOVER
+            yield Obstacle(name, brief, remedy)
 
 
 def _joins(electors: Electors, members: Mapping[str, Member], name: str) -> bool:
