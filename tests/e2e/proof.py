@@ -24,7 +24,7 @@ from tests.e2e.history import Write, longest_gap
 from tests.e2e.members import Census, Members
 from tests.e2e.story import REPOSITORY, Object, Story, eventually
 from tests.e2e.wire import API_PORT, ask
-from tests.e2e.writers import API, ETCD, KINDS, SHARED, Writers, present
+from tests.e2e.writers import API, ENDPOINT, ETCD, KINDS, SHARED, Writers, present
 
 from anykube.spec.endpoint import endpoint_kind
 from anykube.spec.load import load
@@ -32,6 +32,8 @@ from anykube.spec.model import Cluster, EndpointKind
 from anykube.spec.nodes import Node, nodes
 
 RESULTS = REPOSITORY / "bench" / "results" / "availability.jsonl"
+RECENT_SECONDS = 15.0
+"""Who was served so long before an operation counts as served when it began."""
 BUDGET_SECONDS = 15.0
 """Longest time without an acknowledged write in any operation on three control planes."""
 
@@ -48,7 +50,8 @@ class Identity:
 
 @dataclass(frozen=True)
 class Measured:
-    """What an operation cost those who write. A gap is missing where nobody could write before either."""
+    """What an operation cost those who write. A gap is missing where nobody could write before, or where the
+    object wants no such endpoint any more."""
 
     operation: str
     seconds: float
@@ -164,11 +167,9 @@ class Proof:
     def measure(self, name: str, begun: float, ended: float) -> Measured:
         """What writers met between two moments; printed, and kept in RESULTS."""
         done = self.writers.writes()
-        gaps = {
-            kind: round(longest_gap(done, kind, begun, ended), 2)
-            for kind in KINDS
-            if any(w.kind == kind and w.acknowledged and w.begun < begun for w in done)
-        }
+        recent = [w for w in done if w.acknowledged and w.ended and begun - RECENT_SECONDS < w.ended < begun]
+        served = {w.kind for w in recent} - (set() if self._endpoints() else {ENDPOINT})
+        gaps = {kind: round(longest_gap(done, kind, begun, ended), 2) for kind in KINDS if kind in served}
         outcomes: Counter[str] = Counter(w.outcome for w in done if begun < w.begun < ended)
         measured = Measured(name, round(ended - begun, 1), gaps, dict(outcomes))
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
