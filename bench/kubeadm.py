@@ -126,7 +126,9 @@ class Kubeadm:
         await asyncio.gather(*(self._on(name, "sh", "-c", unpack, stdin=stdin) for name in targets))
 
     async def _addons(self, head: str) -> None:
-        found = objects(self._site.cluster, self._site.nodes, self._contexts[0].endpoint)
+        # No balancer of ours runs here: flannel reaches the API where kubeadm's own components do.
+        endpoint = replace(self._contexts[0].endpoint, host=self._contexts[0].address, port=API_PORT)
+        found = objects(self._site.cluster, self._site.nodes, endpoint)
         items = [*found["flannel"], *found["dns"]]
         whole = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         apply = ("kubectl", f"--kubeconfig={ADMIN}", "apply", "--server-side", "--validate=false", "-f", "-")
