@@ -135,15 +135,19 @@ def _without_members(electors: Electors) -> Membership:
         names = ", ".join(missing)
         return Membership(
             obstacles=tuple(
-                Obstacle(name, f"etcd begins with all its members at once, and not with {names}", START_ALL)
+                Obstacle(
+                    name,
+                    f"cannot begin etcd: all its members begin at once, and {names} does not answer",
+                    START_ALL,
+                )
                 for name in empty
             )
         )
     if len(empty) == len(hosts):
-        brief = "etcd's data is gone on every machine; a new etcd would be an empty cluster"
+        brief = "has lost its etcd data, and so has every other: a new etcd would be an empty cluster"
         remedy = "anykube recover NODE --snapshot FILE; or for an empty cluster destroy, then apply"
         return Membership(obstacles=tuple(Obstacle(name, brief, remedy) for name in empty))
-    brief = "its etcd member cannot join: no member answers yet"
+    brief = "cannot join etcd: no member answers yet"
     return Membership(
         obstacles=tuple(Obstacle(name, brief, "when the others serve: anykube apply") for name in empty)
     )
@@ -152,7 +156,7 @@ def _without_members(electors: Electors) -> Membership:
 def _strangers(electors: Electors) -> Iterator[Obstacle]:
     for name in electors.etcd.strangers:
         if name in electors.nodes:
-            brief = "its etcd is a cluster of its own, apart from that of the other nodes"
+            brief = "has an etcd that is a cluster of its own, apart from that of the other nodes"
             yield Obstacle(name, brief, f"look at it first; then anykube replace {name}")
 
 
@@ -209,7 +213,7 @@ def _after(voters: Electorate, dead: Mapping[str, Member]) -> tuple[list[Obstacl
         if member.learner:
             continue
         if why := voters.refusal(name):
-            return [Obstacle(name, f"its etcd member cannot be removed: {why}", RECOVER)], voters
+            return [Obstacle(name, f"cannot leave etcd: {why}", RECOVER)], voters
         voters = voters.without(name)
     return [], voters
 
@@ -225,13 +229,13 @@ def _ill(electors: Electors, voters: Electorate, members: Mapping[str, Member]) 
 
 
 def _waits(name: str, ill: Sequence[str]) -> Obstacle:
-    brief = f"its etcd member joins only when all others are healthy, and {', '.join(ill)} is not"
+    brief = f"cannot join etcd before all its members are healthy, and {', '.join(ill)} is not"
     return Obstacle(name, brief, f"start {ill[0]}, or: anykube replace {ill[0]}")
 
 
 def _no_quorum(names: Collection[str], voters: Electorate) -> Iterator[Obstacle]:
     count = len(voters.voters)
     healthy = f"{voters.healthy} of {count} voters are healthy, {quorum(count)} are needed"
-    brief = f"etcd has lost its quorum: {healthy}"
+    brief = f"has to wait, etcd has lost its quorum: {healthy}"
     for name in names:
         yield Obstacle(name, brief, RECOVER)

@@ -189,7 +189,7 @@ class _Order:
         if len(voters) <= ALONE or name not in well or margin(len(voters), len(well)) > 0:
             return None
         ill = ", ".join(sorted(voters.keys() - well))
-        brief = f"its etcd must restart, and without it there would be no quorum: {ill} does not answer"
+        brief = f"cannot restart its etcd: there would be no quorum without it, {ill} does not answer"
         return Obstacle(name, brief, f"start {ill}, or: anykube replace {ill.split(', ')[0]}")
 
     @property

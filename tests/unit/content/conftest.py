@@ -109,7 +109,7 @@ def etcd_alone() -> NodeContext:
 
 def worker_of_three() -> NodeContext:
     """A worker of a cluster with three control planes: it balances over them on its own loopback address."""
-    pools = [
+    pools: list[dict[str, Any]] = [
         {"name": "cp", "roles": ["control-plane", "etcd"], "count": 3},
         {"name": "worker", "roles": ["worker"]},
     ]
@@ -118,7 +118,7 @@ def worker_of_three() -> NodeContext:
 
 def balancer() -> NodeContext:
     """The second of two machines that carry the address of the API, and do nothing else."""
-    pools = [
+    pools: list[dict[str, Any]] = [
         {"name": "cp", "roles": ["control-plane", "etcd"], "count": 3},
         {"name": "lb", "roles": ["load-balancer"], "count": 2},
         {"name": "worker", "roles": ["worker"]},

@@ -167,6 +167,16 @@ def test_the_plan_shows_each_change_with_voters_and_quorum() -> None:
     assert "demo-cp-2/etcd" in found["demo-cp-3/etcd"].needs
 
 
+def test_an_edit_of_the_object_is_not_taken_for_an_edit_on_a_node() -> None:
+    world = up("three")
+    world.record = replace(world.record, addresses=dict(world.addresses))
+    world.edit(cluster("one"))
+    made = world.plan(previous=cluster("three")).phase(Phase.BOOTSTRAP)
+    reasons = {change.reason for step in made.pending for change in step.changes if change.kind == "file"}
+    assert reasons <= {"the object asks for other content", "put here earlier, not wanted any more"}
+    assert "the object asks for other content" in reasons
+
+
 def test_etcd_is_born_with_all_its_members_or_not_at_all() -> None:
     world = EtcdWorld(cluster("three"))
     for phase in (Phase.ARTIFACTS, Phase.PROVISION):
@@ -176,7 +186,7 @@ def test_etcd_is_born_with_all_its_members_or_not_at_all() -> None:
     world.dead.add("demo-cp-3")
     made = world.plan().phase(Phase.BOOTSTRAP)
     told = {obstacle.target: obstacle for obstacle in made.obstacles}
-    assert "not with demo-cp-3" in told["demo-cp-1"].brief
+    assert "demo-cp-3 does not answer" in told["demo-cp-1"].brief
     assert "demo-cp-2" in told
 
 
