@@ -16,10 +16,7 @@ from tests.simulated.operations import GROW, MEMBERS, OPERATIONS, SHRINK, Operat
 from tests.simulated.site import DryRun, opened_as
 from tests.simulated.watchers import KEYS, settled, until, watched
 
-pytestmark = [
-    pytest.mark.skipif(bool(why_no_etcd()), reason=why_no_etcd() or "available"),
-    pytest.mark.xdist_group("membership"),
-]
+pytestmark = pytest.mark.skipif(bool(why_no_etcd()), reason=why_no_etcd() or "available")
 SHARDS = 4
 """Parts of a sweep, for as many processes."""
 

@@ -18,10 +18,7 @@ from tests.simulated.operations import GROW, LAYOUTS, keep_states
 from tests.simulated.site import Ended, address_of, opened_as
 from tests.simulated.watchers import watched
 
-pytestmark = [
-    pytest.mark.skipif(bool(why_no_etcd()), reason=why_no_etcd() or "available"),
-    pytest.mark.xdist_group("membership"),
-]
+pytestmark = pytest.mark.skipif(bool(why_no_etcd()), reason=why_no_etcd() or "available")
 ADD = "member add"
 PROMOTE = "member promote"
 START = "etcd.service started"
