@@ -14,7 +14,7 @@ from tests.simulated.kills import sample
 from tests.simulated.members import ETCD, MemberSite, why_no_etcd
 from tests.simulated.operations import GROW, MEMBERS, OPERATIONS, SHRINK, Operation, keep_states
 from tests.simulated.site import DryRun, opened_as
-from tests.simulated.watchers import KEYS, settled, until, watched
+from tests.simulated.watchers import settled, until, watched
 
 pytestmark = pytest.mark.skipif(bool(why_no_etcd()), reason=why_no_etcd() or "available")
 SHARDS = 4
@@ -66,7 +66,7 @@ def test_the_watchers_notice_what_they_are_there_for(grown: tuple[MemberSite, Dr
     watch.writer.check("node-1")
     with pytest.raises(AssertionError, match="1 healthy of 3 voters"):
         watch.sampler.check()
-    site.client.remove("node-1", f"{KEYS}{min(watch.writer.acknowledged)}")
+    site.client.remove("node-1", f"{watch.writer.keys}{min(watch.writer.acknowledged)}")
     with pytest.raises(AssertionError, match=r"1 of .* acknowledged writes are lost"):
         watch.writer.check("node-1")
 

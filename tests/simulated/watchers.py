@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from tests.simulated.members import ETCD, Member, MemberSite, Standing, quorum
 from tests.simulated.site import address_of
 
-KEYS = "/check/"
 LOOK_SECONDS = 0.1
 LOOKS = 3
 """A look asks one member after the other, so a change may fall into it; a real shortage is seen so often."""
@@ -29,6 +29,8 @@ class Writer:
     """Writes numbered keys, each through the next host in turn, and notes which were acknowledged."""
 
     site: MemberSite
+    keys: str = field(default_factory=lambda: f"/check/{uuid.uuid4()}/")
+    """Of its own: an earlier writer's may be in a state that was kept."""
     acknowledged: set[int] = field(default_factory=set)
     tried: int = 0
     longest_gap: float = 0.0
@@ -40,7 +42,7 @@ class Writer:
             self.tried += 1
             with contextlib.suppress(OSError, ValueError):
                 host = hosts[self.tried % len(hosts)]
-                self.site.client.put(host, f"{KEYS}{self.tried}", str(self.tried))
+                self.site.client.put(host, f"{self.keys}{self.tried}", str(self.tried))
                 self.acknowledged.add(self.tried)
                 self.longest_gap = max(self.longest_gap, time.monotonic() - last)
                 last = time.monotonic()
@@ -48,10 +50,12 @@ class Writer:
 
     def check(self, host: str) -> None:
         """Every acknowledged write is there, and nothing that was never written."""
-        found = self.site.client.values(host, KEYS)
-        lost = [number for number in sorted(self.acknowledged) if f"{KEYS}{number}" not in found]
+        found = self.site.client.values(host, self.keys)
+        lost = [number for number in sorted(self.acknowledged) if f"{self.keys}{number}" not in found]
         assert not lost, f"{len(lost)} of {len(self.acknowledged)} acknowledged writes are lost: {lost[:20]}"
-        strange = [key for key, value in found.items() if key != f"{KEYS}{value}" or int(value) > self.tried]
+        strange = [
+            key for key, value in found.items() if key != f"{self.keys}{value}" or int(value) > self.tried
+        ]
         assert not strange, f"never written: {strange[:20]}"
 
 
