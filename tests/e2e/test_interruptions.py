@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.story import MACHINES, PHASES, Answer, Story, kill, telling, worker
+from tests.e2e.story import MACHINES, Answer, Story, kill, telling, worker
 
 pytestmark = pytest.mark.e2e
 
@@ -21,7 +21,7 @@ EVENTS = {"artifacts": 3, "provision": 12, "bootstrap": 36, "addons": 14}
 """About how many events a phase has with one control plane and one worker."""
 SEED = int(os.environ.get("ANYKUBE_E2E_SEED") or time.time())
 MOMENTS = [
-    {phase: random.Random(f"{SEED} {number} {phase}").randint(1, EVENTS[phase]) for phase in PHASES}
+    {phase: random.Random(f"{SEED} {number} {phase}").randint(1, EVENTS[phase]) for phase in EVENTS}
     for number in range(2)
 ]
 ETCDCTL = (
