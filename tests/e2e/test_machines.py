@@ -15,26 +15,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.e2e.bare import Bare
 
-from anykube.artifacts.service import arch
-from anykube.facts.artifacts import ArtifactLock
-from anykube.facts.record import Record
-from anykube.observe.networks import routes
 from anykube.paths import cache_dir
-from anykube.pki.authority import generate
-from anykube.pki.store import SecretStore
-from anykube.plan.blueprint import Blueprint
-from anykube.plan.effects import CreateMachine, DeleteMachine, EnsureSite, RemoveSite
-from anykube.plan.provision import SSH_SECRET
-from anykube.providers.lxc.provider import LxcProvider
 from anykube.session import Folders, Session
-from anykube.spec.catalog import DEFAULT_VERSION
 from anykube.spec.load import load
-from anykube.spec.nodes import nodes
 
 pytestmark = pytest.mark.e2e
 ANYKUBE = Path(__file__).parents[2] / ".venv/bin/anykube"
 NAME = "e2e-bare"
+POOLS = (
+    {"name": "cp", "roles": ["control-plane", "etcd"]},
+    {"name": "worker", "roles": ["worker"]},
+)
 FOREIGN = "/usr/local/bin/foreign"
 RULES = "ip -br link; nft list ruleset"
 LISTING = "find /etc /usr/local /opt /var/lib /root -xdev -printf '%p %m %u\\n' | sort"
@@ -45,77 +38,9 @@ KEPT = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
 """The user etcd stays: files of another owner of that number could remain (as Debian's packages do)."""
 
 
-def document(spec: dict[str, object]) -> str:
-    pools = [
-        {"name": "cp", "roles": ["control-plane", "etcd"]},
-        {"name": "worker", "roles": ["worker"]},
-    ]
-    return json.dumps(
-        {
-            "apiVersion": "anykube.dev/v1alpha1",
-            "kind": "Cluster",
-            "metadata": {"name": NAME},
-            "spec": {
-                "kubernetes": {"version": DEFAULT_VERSION},
-                "machines": {"provider": spec, "pools": pools},
-            },
-        }
-    )
-
-
-class Bare:
-    """Two nodes with an operating system and nothing else."""
-
-    def __init__(self, folder: Path) -> None:
-        self.secrets = SecretStore(folder / "secrets")
-        generate(self.secrets, (SSH_SECRET,))
-        self.key = folder / "key"
-        self.key.touch(mode=0o600)
-        self.key.write_bytes(self.secrets.part("ssh", "key").reveal())
-        self.cluster = load(document({"lxc": {}}), "bare")
-        self.provider = LxcProvider(
-            self.cluster,
-            cache=cache_dir(),
-            ssh_public_key=lambda: self.secrets.part("ssh", "public").reveal().decode(),
-            artifact_path=Path,
-        )
-        self.blueprint: Blueprint = self.provider.blueprint(
-            nodes(self.cluster),
-            Record(NAME, "bare"),
-            ArtifactLock(DEFAULT_VERSION, arch(), {}),
-            [route.network for route in routes()],
-        )
-
-    async def make(self) -> None:
-        for part, settings in self.blueprint.parts.items():
-            await self.provider.perform(EnsureSite(part, settings), quiet)
-        for name, machine in self.blueprint.machines.items():
-            await self.provider.perform(CreateMachine(name, machine.address, machine.settings), quiet)
-
-    async def remove(self) -> None:
-        for name in self.blueprint.machines:
-            await self.provider.perform(DeleteMachine(name), quiet)
-        for part in reversed(tuple(self.blueprint.parts)):
-            await self.provider.perform(RemoveSite(part), quiet)
-
-    def object(self) -> str:
-        hosts = []
-        for name, machine in self.blueprint.machines.items():
-            endpoint = self.provider.endpoint(name, machine.address)
-            pool = "cp" if "-cp-" in name else "worker"
-            hosts.append(
-                {"name": name, "address": machine.address, "hostKey": endpoint.host_key, "pool": pool}
-            )
-        return document({"machines": {"key": str(self.key), "hosts": hosts}})
-
-
-def quiet(*_: object) -> None:
-    """Nobody listens."""
-
-
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
-    made = Bare(tmp_path_factory.mktemp("bare"))
+    made = Bare(tmp_path_factory.mktemp("bare"), NAME, POOLS)
     try:
         asyncio.run(made.make())
         yield made
