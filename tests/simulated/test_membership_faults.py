@@ -16,12 +16,12 @@ from tests.simulated.kills import SEED
 from tests.simulated.members import ETCD, MemberSite, why_no_etcd
 from tests.simulated.operations import GROW, LAYOUTS, keep_states
 from tests.simulated.site import Ended, address_of, opened_as
-from tests.simulated.watchers import watched
+from tests.simulated.watchers import recovered, watched
 
 pytestmark = pytest.mark.skipif(bool(why_no_etcd()), reason=why_no_etcd() or "available")
 ADD = "member add"
 PROMOTE = "member promote"
-START = "etcd.service started"
+START = "etcd.service"
 """What commands say that change members, or start one."""
 FROZEN_SECONDS = 4
 
@@ -111,6 +111,7 @@ def test_members_are_killed_all_the_time(one: MemberSite) -> None:
         killer.join()
         print(f"{len(killed)} kills, status {ended.status}, {ended.error}")
         assert ended.status in (0, 3)
+        recovered(one)
         GROW.finish(one)
     GROW.check(one, watch, healthy=False)
 
@@ -131,6 +132,7 @@ def test_a_member_freezes_during_a_join(one: MemberSite, frozen: str, words: str
             ended = _grow(one)
         assert ended.status in (0, 3), ended.error
         thaw.join()
+        recovered(one)
         GROW.finish(one)
     GROW.check(one, watch, healthy=False)
 
@@ -165,5 +167,6 @@ def test_a_host_is_cut_off_half_open_during_a_join(one: MemberSite, words: str) 
         assert ended.status == 3, ended.error
         assert host in ended.error
         one.quiet()
+        recovered(one)
         GROW.finish(one)
     GROW.check(one, watch, healthy=False)

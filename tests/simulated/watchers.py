@@ -147,6 +147,20 @@ def until(condition: Callable[[], object], problem: Callable[[], str] = lambda: 
         time.sleep(LOOK_SECONDS)
 
 
+def recovered(site: MemberSite) -> None:
+    """Wait until every etcd that was ever started, and not stopped, follows a leader."""
+    begun = [
+        name
+        for name, host in site.hosts.items()
+        if any(host.path(f"/run/simulated/{state}/{ETCD}").exists() for state in ("active", "activating"))
+    ]
+
+    def leaderless() -> list[str]:
+        return [name for name in begun if not ((found := site.client.standing(name)) and found.leader)]
+
+    until(lambda: not leaderless(), lambda: f"no leader, or no answer: {leaderless()}")
+
+
 def settled(site: MemberSite, members: Collection[str]) -> None:
     """Wait until etcd is whole, and fail with what is wrong if it does not become so."""
     problem = ""
