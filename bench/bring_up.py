@@ -1,7 +1,7 @@
 """Bring-up of a topology: anykube against kubeadm, run in turn.
 
 bring-up           one machine, and one control plane with workers
-high-availability  three control planes, etcd on them or apart; also against anykube's own single machine
+high-availability  three control planes, etcd on them or apart; the former also against our own single machine
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _ways(shape: Shape, lock: ArtifactLock) -> Ways:
     }
     if shape.planes == 1:
         return {**ways, WHOLE: lambda: anykube(shape, lock, fresh=False)}
-    return {**ways, SINGLE: lambda: anykube(Shape(1), lock)}
+    return ways if shape.etcd else {**ways, SINGLE: lambda: anykube(Shape(1), lock)}
 
 
 def report(contests: Sequence[Contest]) -> list[Row]:
@@ -55,7 +55,7 @@ def report(contests: Sequence[Contest]) -> list[Row]:
 
 
 def _rows(contest: Contest) -> list[Row]:
-    several = SINGLE in contest.runs
+    several = WHOLE not in contest.runs
     target = ("all", SEVERAL_TARGET) if several else ("dns", DNS_TARGET)
     rows = [
         contest.compared(OURS, rival, line, target[1] if (rival, line) == (THEIRS, target[0]) else None)
@@ -63,6 +63,7 @@ def _rows(contest: Contest) -> list[Row]:
         for line in MEASURES
     ]
     if several:
-        return [*rows, contest.compared(OURS, SINGLE, "all", SINGLE_TARGET)]
+        single = [contest.compared(OURS, SINGLE, "all", SINGLE_TARGET)] if SINGLE in contest.runs else []
+        return [*rows, *single]
     whole = spread(by_name(contest.runs[WHOLE], "dns"))
     return [*rows, Row(f"{contest.name}: from nothing to dns", whole, " s", WHOLE_SECONDS)]
