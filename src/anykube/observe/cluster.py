@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from anykube.addons.catalog import objects, workloads
 from anykube.content.node import managed_paths, managed_programs, managed_units
 from anykube.facts.artifacts import ArtifactLock
 from anykube.facts.cluster import Facts
+from anykube.facts.election import electing
 from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.kubernetes import KubernetesFacts, NodeFacts
 from anykube.facts.machines import MachineState, SiteFacts
@@ -22,6 +24,10 @@ from anykube.ports import SUPER_ADMIN, Ports
 from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
+
+ELECTION_SECONDS = 8.0
+"""etcd elects within two of its election timeouts, which are a second each; a slow disk adds some."""
+ELECTION_PAUSE = 0.5
 
 
 async def observe(
@@ -39,6 +45,9 @@ async def observe(
         _kubernetes(cluster, ports, site, blueprint, replacing),
         ports.provider.fresh(),
     )
+    if electing(hosts):
+        hosts = await _elected(ports, site, blueprint)
+        kubernetes = await _kubernetes(cluster, ports, site, blueprint, replacing)
     return Facts(
         now=datetime.now(UTC),
         lock=lock,
@@ -70,6 +79,16 @@ async def _hosts(ports: Ports, site: SiteFacts, blueprint: Blueprint) -> dict[st
         return {name: Unreachable(name, "its SSH key is not here") for name in running}
     transports = {name: ports.transport(name) for name in running}
     return dict(await probe_hosts(transports, managed_paths(), managed_units(), managed_programs()))
+
+
+async def _elected(ports: Ports, site: SiteFacts, blueprint: Blueprint) -> dict[str, HostFacts | Unreachable]:
+    """The hosts once etcd has a leader, or as they are after some seconds without one."""
+    end = time.monotonic() + ELECTION_SECONDS
+    while True:
+        await asyncio.sleep(ELECTION_PAUSE)
+        hosts = await _hosts(ports, site, blueprint)
+        if not electing(hosts) or time.monotonic() >= end:
+            return hosts
 
 
 async def _kubernetes(
