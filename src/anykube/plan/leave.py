@@ -178,7 +178,7 @@ class _Planner:
         if not self._voters.without(leaver.name).voters:
             return why, "give the role etcd to more machines in the object and apply, before this one goes"
         if not self._voters.quorate:
-            return why, "start machines with the role etcd until there is a quorum, or: anykube recover"
+            return why, "start machines with the role etcd until there is a quorum, or: anykube recover NODE"
         return why, "start or replace the nodes that are not healthy, one at a time"
 
     def _node(self, leaver: Leaver, before: tuple[str, ...]) -> Iterator[Step]:

@@ -22,7 +22,7 @@ from anykube.plan.model import Obstacle
 from anykube.spec.nodes import Node
 
 START_ALL = "start every machine with the role etcd, or take it out of the object"
-RECOVER = "start machines with the role etcd until there is a quorum, or: anykube recover"
+RECOVER = "start machines with the role etcd until there is a quorum, or: anykube recover NODE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -316,20 +315,3 @@ def test_any_text_is_a_safe_name_or_refused(text: str) -> None:
     path = Path("/store", f"{name}.certificate")
     assert os.path.normpath(path) == str(path)
     assert path.is_relative_to("/store")
-
-
-def test_facts_of_five_nodes_are_fast(tmp_path: Path) -> None:
-    store = SecretStore(tmp_path / "secrets")
-    leaves = [
-        CertificateRequest(f"nodes/n{node}/k{key}", CA.secret, f"n{node}", client=True)
-        for node in range(5)
-        for key in range(8)
-    ]
-    authority.issue(store, [CA, *leaves], NOW)
-    times = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        facts = store.facts()
-        times.append(time.perf_counter() - begin)
-    assert len(facts) == 41
-    assert min(times) < 0.06
