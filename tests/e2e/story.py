@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("anykube")
 MACHINES = Path("/var/lib/anykube/lxc")
 VERSION = "1.36.3"
-SECONDS = 240.0
+SECONDS = 420.0
 """More than any command here takes on a busy machine."""
 PHASES = ("replace", "artifacts", "provision", "bootstrap", "addons", "retire")
 CONTROL_PLANE = {"name": "cp", "roles": ["control-plane", "etcd"]}
