@@ -5,12 +5,16 @@ It stands before workflow.py, whose begin it shares; run.py does the work.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from anykube.errors import StateError, UsageError
 from anykube.events import Sink, nowhere
 from anykube.execute.engine import StopFlag
+from anykube.facts.cluster import Facts
+from anykube.facts.election import doubtful
 from anykube.observe.snapshot import look_at_snapshot
 from anykube.plan.model import Plan
 from anykube.plan.recover import plan_recover
@@ -20,6 +24,10 @@ from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
 from anykube.state.journal import start_run
 from anykube.workflow import begin
+
+STEADY_SECONDS = 5.0
+"""A leader that nobody answers gives up within etcd's election timeout, a second; a slow machine needs more."""
+PAUSE = 0.5
 
 
 async def recover(  # noqa: PLR0913  all but two by name
@@ -46,7 +54,7 @@ async def recover(  # noqa: PLR0913  all but two by name
             raise StateError(
                 f"There is no record of {cluster.name} here.", remedy="use the machine and user that made it"
             )
-        facts = await observe_cluster(session)
+        facts = await _steady(session)
         if snapshot and node not in session.addresses():
             raise UsageError(f"{cluster.name} has no node {node[:60]!r}.", remedy="anykube status")
         found = await look_at_snapshot(session.transport(node), snapshot) if snapshot else None
@@ -60,3 +68,13 @@ async def recover(  # noqa: PLR0913  all but two by name
             run = Run(session, journal, emit, stop or StopFlag())
             made_here = session.blueprint.machines.keys() if session.blueprint.creates else set[str]()
             return await run.recover(made, asked.lost & made_here, f"anykube recover {node}, as before")
+
+
+async def _steady(session: Session) -> Facts:
+    """The facts once no member believes in a leader that has lost the others."""
+    end = time.monotonic() + STEADY_SECONDS
+    facts = await observe_cluster(session)
+    while doubtful(facts.hosts) and time.monotonic() < end:
+        await asyncio.sleep(PAUSE)
+        facts = await observe_cluster(session)
+    return facts

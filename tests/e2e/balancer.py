@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 CONNECT_SECONDS = 0.5
 CHUNK = 65536
+CLOSE_SECONDS = 0.2
+"""For the loop to close its sockets after the last connection was told to."""
 
 
 @contextmanager
@@ -28,13 +30,14 @@ def balancing(host: str, port: int, servers: Sequence[tuple[str, int]]) -> Itera
 
 
 def _until_cancelled(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    """Run until told to end; then every connection is closed before the loop is."""
     with suppress(asyncio.CancelledError):
         loop.run_until_complete(task)
-    # Connections that end with the test are no news.
-    loop.set_exception_handler(lambda *_: None)
-    for left in asyncio.all_tasks(loop):
-        left.cancel()
-    loop.run_until_complete(loop.shutdown_asyncgens())
+    left = asyncio.all_tasks(loop)
+    for one in left:
+        one.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(asyncio.sleep(CLOSE_SECONDS))
     loop.close()
 
 
@@ -46,25 +49,33 @@ async def _serve(
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal turn
         turn += 1
-        for index in range(len(servers)):
-            address, server_port = servers[(turn + index) % len(servers)]
-            with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    theirs, back = await asyncio.open_connection(address, server_port)
-                await asyncio.wait(
-                    [
-                        asyncio.ensure_future(_copy(reader, back)),
-                        asyncio.ensure_future(_copy(theirs, writer)),
-                    ],
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                back.close()
+        order = [servers[(turn + index) % len(servers)] for index in range(len(servers))]
+        with closing(writer):
+            for address, server_port in order:
+                try:
+                    async with asyncio.timeout(CONNECT_SECONDS):
+                        theirs, back = await asyncio.open_connection(address, server_port)
+                except (OSError, TimeoutError):
+                    continue
+                with closing(back):
+                    await _both_ways((reader, back), (theirs, writer))
                 break
-        writer.close()
 
     server = await asyncio.start_server(pass_on, host, port)
-    listening.set()
-    await server.serve_forever()
+    async with server:
+        listening.set()
+        await server.serve_forever()
+
+
+async def _both_ways(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    """Until one side ends."""
+    copies = [asyncio.ensure_future(_copy(reader, writer)) for reader, writer in ways]
+    try:
+        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for copy in copies:
+            copy.cancel()
+        await asyncio.gather(*copies, return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -24,6 +24,13 @@ def electing(hosts: Mapping[str, HostFacts | Unreachable]) -> bool:
     return bool(up) and len(up) >= quorum(len(etcd.voters) or len(up))
 
 
+def doubtful(hosts: Mapping[str, HostFacts | Unreachable]) -> bool:
+    """Whether a member follows a leader though too few answer: one that leads alone soon gives up."""
+    known = [host for host in hosts.values() if isinstance(host, HostFacts)]
+    etcd = consensus({host.name: host.etcd for host in known if host.etcd})
+    return not etcd.quorate and any(view.healthy for view in etcd.views.values())
+
+
 def _up(host: HostFacts) -> bool:
     """Whether its member answers, or is about to. One that runs and does not answer is frozen."""
     return host.etcd is not None or host.units.get(SERVICE, UnitFacts()).active == "activating"

@@ -7,7 +7,7 @@ from tests.unit.plan.world import SYSTEM
 
 from anykube.content import etcd as content
 from anykube.facts import election
-from anykube.facts.election import electing
+from anykube.facts.election import doubtful, electing
 from anykube.facts.etcd import Member, View
 from anykube.facts.host import HostFacts, UnitFacts, Unreachable
 
@@ -41,6 +41,12 @@ def test_enough_members_run_and_none_leads(hosts: list[HostFacts], expected: boo
     known: dict[str, HostFacts | Unreachable] = {found.name: found for found in hosts}
     known["n9"] = Unreachable("n9", "gone")
     assert electing(known) == expected
+
+
+def test_one_that_leads_nobody_is_looked_at_again() -> None:
+    assert doubtful({"n1": host(1, leader=1), "n2": Unreachable("n2", "no power")})
+    assert not doubtful({"n1": host(1), "n2": Unreachable("n2", "no power")})
+    assert not doubtful({"n1": host(1, leader=1), "n2": host(2, leader=1)})
 
 
 def test_the_unit_is_the_one_of_the_content() -> None:
