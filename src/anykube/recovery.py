@@ -26,7 +26,7 @@ from anykube.state.journal import start_run
 from anykube.workflow import begin
 
 STEADY_SECONDS = 5.0
-"""A leader that nobody answers gives up within etcd's election timeout, a second; a slow machine needs more."""
+"""A leader that nobody answers gives up within etcd's election timeout, a second; slow machines need more."""
 PAUSE = 0.5
 
 

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 START_SECONDS = 1
 STOP_SECONDS = 4
-SESSIONS = 8
-"""Commands at once on a connection: OpenSSH allows ten sessions, one is kept to stop others."""
+SESSIONS = 5
+"""Commands at once on a connection. OpenSSH allows ten sessions; one is kept to stop others, and a busy server
+may count those that ended a moment ago: with eight it refused the next."""
 HANDSHAKES = 64
 """Connections being opened at once, over all hosts: more only make each other time out."""
 KEEPALIVE_SECONDS = 5
