@@ -36,8 +36,8 @@ CONNECT_SECONDS = 10
 START_SECONDS = 1
 STOP_SECONDS = 4
 SESSIONS = 5
-"""Commands at once on a connection. OpenSSH allows ten sessions; one is kept to stop others, and a busy server
-may count those that ended a moment ago: with eight it refused the next."""
+"""Commands at once on a connection. OpenSSH allows ten sessions; one is kept to stop others. A busy server
+still counts those that ended a moment ago: with eight of ours it refused the next."""
 HANDSHAKES = 64
 """Connections being opened at once, over all hosts: more only make each other time out."""
 KEEPALIVE_SECONDS = 5
