@@ -67,6 +67,7 @@ def metal(here: Path) -> Path:
     key.write_private_key(str(here / "key"))
     public = key.export_public_key().decode().split()[1]
     file = here / "metal.yaml"
-    text = MACHINES.replace("HOSTKEY", public).replace("KEY", str(here / "key"))
-    file.write_text(text.replace("ADDRESS", address))
+    # The random key goes in last: one in some thousands contains the name of another blank.
+    text = MACHINES.replace("HOSTKEY", "<public>").replace("KEY", str(here / "key"))
+    file.write_text(text.replace("ADDRESS", address).replace("<public>", public))
     return file
