@@ -154,6 +154,8 @@ class Site:
         self._seed_store()
         self.zygote = self.new_zygote()
         self._kill: tuple[int, float] | None = None
+        self._runs = 0
+        """Even while no process runs, odd while one does."""
 
     def new_host(self, name: str) -> SimulatedHost:
         return SimulatedHost(name, self.folder / "hosts" / name)
@@ -202,12 +204,21 @@ class Site:
             probe_seconds,
             node,
         )
-        return self.zygote.run(job)
+        self._runs += 1
+        try:
+            return self.zygote.run(job)
+        finally:
+            # A kill that is due after this run has ended must not hit the next one.
+            self._runs += 1
 
     def _commanded(self) -> None:
         self.commands += 1
         if self._kill and self._kill[0] == self.commands:
-            self._loop.call_later(self._kill[1], self.zygote.kill_running)
+            self._loop.call_later(self._kill[1], self._kill_run, self._runs)
+
+    def _kill_run(self, run: int) -> None:
+        if run == self._runs:
+            self.zygote.kill_running()
 
     # -- the hosts
 
