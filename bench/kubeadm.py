@@ -21,7 +21,7 @@ from anykube.content.node import components
 from anykube.content.paths import UNITS
 from anykube.execute.node import NodeHand
 from anykube.observe.cluster import observe
-from anykube.plan.contexts import addresses, contexts
+from anykube.plan.contexts import contexts
 from anykube.session import Session
 from anykube.spec.model import Role
 from anykube.transports.base import Result
@@ -74,7 +74,7 @@ class Kubeadm:
         """Everything that is not on the clock."""
         blueprint = self._session.draw(())
         facts = await observe(self._session.cluster, self._session.ports(), blueprint)
-        self._contexts = contexts(self._session.cluster, addresses(blueprint), blueprint, facts.hosts)
+        self._contexts = contexts(self._session.cluster, blueprint.addresses, blueprint, facts.hosts)
         await asyncio.gather(*map(self._prepare, self._contexts))
 
     async def run(self, *, without: Sequence[str] = ()) -> None:

@@ -67,7 +67,6 @@ class Run:
         self._started = time.monotonic()
         self._lost: set[str] = set()
         """Targets with a failed or blocked step, or an obstacle: later phases leave them alone."""
-        self._failed: set[str] = set()
         self._obstacles: dict[str, Obstacle] = {}
 
     async def apply(self, first: Plan, saved: Plan | None) -> Report:
@@ -143,10 +142,10 @@ class Run:
         self._emit(PhaseStarted(made.phase, len(made.pending)))
         performer = Performer(self._session.ports(), self._emit)
         outcome = await Engine(made.steps, performer, self._emit, self._stop, frozenset(self._lost)).run()
-        self._failed.update(step.target for step in made.steps if step.id in outcome.failed)
+        failed = {step.target for step in made.steps if step.id in outcome.failed}
         blocked = {step.target for step in made.steps if step.id in outcome.blocked}
         # Also a node whose turn never came: nothing is there yet that would be worth waiting for.
-        self._lost.update(self._failed, blocked - {CLUSTER, LOCAL})
+        self._lost.update(failed, blocked - {CLUSTER, LOCAL})
         await self._keep_evidence(made, outcome)
         report.done += len(outcome.done)
         report.seconds[made.phase] = time.monotonic() - started

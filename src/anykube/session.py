@@ -159,8 +159,7 @@ class Session:
     def addresses(self) -> Mapping[str, str]:
         """Name and address of every machine: as planned, else as recorded."""
         leaving = {name: machine.address for name, machine in self.departing().items()}
-        planned = {name: machine.address for name, machine in self.blueprint.machines.items()}
-        return {**self.record.addresses, **leaving, **planned}
+        return {**self.record.addresses, **leaving, **self.blueprint.addresses}
 
     def transport(self, node: str) -> Transport:
         """The connection to a node. UsageError if the cluster has no such node."""

@@ -154,7 +154,6 @@ def begin(session: Session, text: str, source: str) -> None:
     blueprint = session.blueprint
     record = session.record if session.known else session.records.save(new_record(session.cluster.name))
     # A node that leaves has its address until it is gone (Session.forget_node), and nobody else gets it.
-    wanted = {name: machine.address for name, machine in blueprint.machines.items()}
     departing = {
         name: machine.model_dump_json(by_alias=True) for name, machine in session.departing().items()
     }
@@ -162,7 +161,7 @@ def begin(session: Session, text: str, source: str) -> None:
         dataclasses.replace(
             record,
             site=dict(blueprint.choices),
-            addresses={**record.addresses, **wanted},
+            addresses={**record.addresses, **blueprint.addresses},
             object=text,
             source=source or record.source,
             departing=departing,

@@ -42,8 +42,3 @@ class NodeContext:
     def dns_address(self) -> str:
         """The address of the DNS Service: the tenth of the service network, as kubeadm does."""
         return str(ip_network(self.cluster.spec.network.services)[10])
-
-    @property
-    def kubernetes_service(self) -> str:
-        """The address of the `kubernetes` Service: the first of the service network."""
-        return str(ip_network(self.cluster.spec.network.services)[1])

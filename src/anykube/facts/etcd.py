@@ -5,7 +5,7 @@ Each running member answers for itself (a View, part of HostFacts); `consensus` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -135,17 +135,16 @@ def margin(voters: int, healthy: int) -> int:
     return healthy - quorum(voters)
 
 
-def shown(names: Iterable[str]) -> str:
-    """A sequence of member names for people."""
-    return ", ".join(names) or "none"
+def survives(spare: int) -> str:
+    """A margin in words: 'survives 1 failure'."""
+    return "survives " + {0: "no failure", 1: "1 failure"}.get(spare, f"{spare} failures")
 
 
 def standing(voters: Sequence[str]) -> str:
     """Voters and quorum for the plan: 'voters a, b, c; quorum 2 of 3, survives 1 failure'."""
     count = len(voters)
-    spare = count - quorum(count)
-    failures = "no failure" if spare == 0 else f"{spare} failure{'s' if spare > 1 else ''}"
-    return f"voters {shown(voters)}; quorum {quorum(count)} of {count}, survives {failures}"
+    names = ", ".join(voters) or "none"
+    return f"voters {names}; quorum {quorum(count)} of {count}, {survives(margin(count, count))}"
 
 
 def _newness(view: View) -> tuple[bool, int, int]:

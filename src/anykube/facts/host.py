@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from anykube.facts.etcd import View
+from anykube.facts.etcd import Etcd, View, consensus
 
 CAP_SYS_RESOURCE = 24
 
@@ -115,3 +115,9 @@ class Unreachable:
 @dataclass(frozen=True, slots=True)
 class WrongHostKey(Unreachable):
     """What answers does not hold the pinned key: another machine, or a new one. Nothing is sent to it."""
+
+
+def etcd_of(hosts: Mapping[str, HostFacts | Unreachable]) -> Etcd:
+    """etcd as all those hosts see it that answer and run a member."""
+    views = ((name, host.etcd) for name, host in hosts.items() if isinstance(host, HostFacts))
+    return consensus({name: view for name, view in views if view})

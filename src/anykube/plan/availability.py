@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from anykube.facts.cluster import Facts
-from anykube.facts.etcd import Etcd, Member, consensus, margin, quorum
-from anykube.facts.host import HostFacts
+from anykube.facts.etcd import Etcd, Member, margin, quorum, survives
+from anykube.facts.host import HostFacts, etcd_of
 from anykube.facts.kubernetes import LeaseFacts
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.membership import names_of
@@ -88,11 +88,8 @@ def etcd_status(wanted: tuple[Node, ...], facts: Facts, blueprint: Blueprint) ->
     hosts = [host for name in expected if isinstance(host := facts.hosts.get(name), HostFacts)]
     if not hosts:
         return None
-    views = {
-        name: host.etcd for name, host in facts.hosts.items() if isinstance(host, HostFacts) and host.etcd
-    }
-    etcd = consensus(views)
-    names = names_of(etcd, {name: machine.address for name, machine in blueprint.machines.items()})
+    etcd = etcd_of(facts.hosts)
+    names = names_of(etcd, blueprint.addresses)
     voters, healthy = len(etcd.voters), len(etcd.healthy)
     return EtcdStatus(
         leader=names.get(etcd.leader, ""),
@@ -138,5 +135,4 @@ def _summary(voters: int, healthy: int) -> str:
         count = f"{healthy} of {count} healthy"
     if spare < 0:
         return f"quorum lost: {count}, {needed} needed; nothing can be written"
-    failures = {0: "no failure", 1: "1 failure"}.get(spare, f"{spare} failures")
-    return f"{count}, quorum {needed}, survives {failures}"
+    return f"{count}, quorum {needed}, {survives(spare)}"

@@ -36,6 +36,11 @@ class Blueprint:
     baked: tuple[str, ...] = ()
     creates: bool = True
 
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Name of each machine and its address."""
+        return {name: machine.address for name, machine in self.machines.items()}
+
 
 def settings_digest(settings: Mapping[str, str]) -> str:
     """A short stable digest of settings, kept beside what was made with them."""

@@ -17,8 +17,8 @@ from anykube.content.model import ArtifactFile, Component, File, SecretPart, Tex
 from anykube.content.node import components, managed_programs
 from anykube.content.paths import install_path
 from anykube.facts.cluster import Facts
-from anykube.facts.etcd import consensus, quorum
-from anykube.facts.host import FileFacts, HostFacts, Unreachable
+from anykube.facts.etcd import quorum
+from anykube.facts.host import FileFacts, HostFacts, Unreachable, etcd_of
 from anykube.plan.certificates import STEP as CERTIFICATES
 from anykube.plan.effects import Effect, PutFiles, RemovePaths, SetUnit, WaitFor
 from anykube.plan.endpoint import ENDPOINT, plan_endpoint
@@ -117,7 +117,7 @@ def _api_ready(steps: Sequence[Step], servers: tuple[str, ...], facts: Facts) ->
 def _quorum_is_lost(facts: Facts) -> bool:
     """Whether etcd has no quorum, and too few machines have the data of a member to become one."""
     hosts = [host for host in facts.hosts.values() if isinstance(host, HostFacts)]
-    etcd = consensus({host.name: host.etcd for host in hosts if host.etcd})
+    etcd = etcd_of(facts.hosts)
     with_data = sum(host.etcd_data for host in hosts)
     return etcd.exists and not etcd.quorate and with_data < quorum(len(etcd.voters))
 

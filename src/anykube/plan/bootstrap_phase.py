@@ -10,13 +10,12 @@ from collections.abc import Iterator, Sequence
 from anykube.content.certificates import certificate_requests, secret_requests
 from anykube.content.context import NodeContext
 from anykube.facts.cluster import Facts
-from anykube.facts.etcd import Etcd, consensus
-from anykube.facts.host import HostFacts, Unreachable
+from anykube.facts.host import HostFacts, Unreachable, etcd_of
 from anykube.facts.record import Record
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.bootstrap import plan_nodes
 from anykube.plan.certificates import plan_certificates, reissued
-from anykube.plan.contexts import Hosts, addresses, asleep, contexts, endpoint, expected_before
+from anykube.plan.contexts import Hosts, asleep, contexts, endpoint, expected_before
 from anykube.plan.membership import Electors, decide
 from anykube.plan.model import Obstacle, Phase, PhasePlan
 from anykube.plan.order import checked
@@ -37,12 +36,12 @@ def plan_bootstrap(
     provisional: bool,
 ) -> PhasePlan:
     """Steps for every node on which something may be done; obstacles tell of the others."""
-    wanted, known = nodes(cluster), addresses(blueprint)
+    wanted, known = nodes(cluster), blueprint.addresses
     blocked = obstacles(wanted, hosts, record, facts)
     blocked = (*blocked, *_unequipped(contexts(cluster, known, blueprint, hosts), hosts, blocked, blueprint))
     off = asleep(facts) & blueprint.machines.keys()
     usable = _without(hosts, {obstacle.target for obstacle in blocked} | off)
-    membership = decide(Electors(wanted, known, usable, etcd_of(facts), off, record.born))
+    membership = decide(Electors(wanted, known, usable, etcd_of(facts.hosts), off, record.born))
     blocked = (*blocked, *membership.obstacles)
     usable = _without(usable, {obstacle.target for obstacle in blocked})
     requests = certificate_requests(cluster, wanted, known, endpoint(cluster, blueprint))
@@ -58,11 +57,6 @@ def plan_bootstrap(
         obstacles=(*blocked, *unsafe),
         notes=notes(usable, facts),
     )
-
-
-def etcd_of(facts: Facts) -> Etcd:
-    """etcd as all machines see it that answer, those that leave included."""
-    return consensus({n: h.etcd for n, h in facts.hosts.items() if isinstance(h, HostFacts) and h.etcd})
 
 
 def _without(hosts: Hosts, names: set[str]) -> Hosts:

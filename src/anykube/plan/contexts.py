@@ -39,14 +39,9 @@ def asleep(facts: Facts) -> frozenset[str]:
     )
 
 
-def addresses(blueprint: Blueprint) -> Mapping[str, str]:
-    """Name of each machine and its address."""
-    return {name: machine.address for name, machine in blueprint.machines.items()}
-
-
 def endpoint(cluster: Cluster, blueprint: Blueprint) -> ApiEndpoint:
     """How the API is reached once the machines are as the blueprint says."""
-    return api_endpoint(cluster, addresses(blueprint), blueprint.choices)
+    return api_endpoint(cluster, blueprint.addresses, blueprint.choices)
 
 
 def contexts(
@@ -75,7 +70,7 @@ def expected_before(
 
     Only needed if it differs. Nothing if an address of then is not known any more.
     """
-    known = {**addresses(blueprint), **record.addresses}
+    known = {**blueprint.addresses, **record.addresses}
     if previous == cluster or not {node.name for node in nodes(previous)} <= known.keys():
         return {}
     return {

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from anykube.content.haproxy import KEEPALIVED_SERVICE
 from anykube.facts.cluster import Facts
-from anykube.facts.etcd import Etcd, Member, consensus
-from anykube.facts.host import HostFacts, Unreachable, WrongHostKey
+from anykube.facts.etcd import Etcd, Member
+from anykube.facts.host import HostFacts, Unreachable, WrongHostKey, etcd_of
 from anykube.facts.kubernetes import NodeFacts
 from anykube.facts.machines import MachineFacts, MachineState
 from anykube.facts.record import Record
@@ -106,7 +106,7 @@ def plan_leave(
     seconds: float = DRAIN_SECONDS,
 ) -> PhasePlan:
     """The steps by which these nodes leave, what stands in the way of some, and what is not done."""
-    etcd = consensus({n: h.etcd for n, h in facts.hosts.items() if isinstance(h, HostFacts) and h.etcd})
+    etcd = etcd_of(facts.hosts)
     staying = tuple(node for node in wanted if node.name not in names)
     members = _members(etcd, facts, record, blueprint)
     leavers = [_leaver(name, facts, record, members) for name in names]
@@ -307,9 +307,8 @@ def _leaver(name: str, facts: Facts, record: Record, members: Mapping[str, Membe
 
 def _members(etcd: Etcd, facts: Facts, record: Record, blueprint: Blueprint) -> dict[str, Member]:
     """Members by the name of their node, also of machines that are not wanted any more."""
-    planned = {name: machine.address for name, machine in blueprint.machines.items()}
     exists = {name: machine.address for name, machine in facts.site.machines.items()}
-    named = names_of(etcd, {**planned, **record.addresses, **exists})
+    named = names_of(etcd, {**blueprint.addresses, **record.addresses, **exists})
     return {named[member.id]: member for member in etcd.members}
 
 

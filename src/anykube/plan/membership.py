@@ -45,11 +45,6 @@ class Membership:
     through: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
 
-    @property
-    def changes(self) -> bool:
-        """Whether any member comes, goes or moves."""
-        return bool(self.dead or self.joining or self.moving or self.yielding)
-
 
 @dataclass(frozen=True, slots=True)
 class Electors:

@@ -10,8 +10,8 @@ from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts
 from anykube.plan.availability import EndpointStatus, EtcdStatus, endpoint_status, etcd_status, leaders
 from anykube.plan.blueprint import Blueprint
+from anykube.plan.contexts import endpoint
 from anykube.plan.model import Plan
-from anykube.spec.endpoint import api_endpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node, nodes
 
@@ -78,8 +78,6 @@ class Status:
 def status(cluster: Cluster, facts: Facts, blueprint: Blueprint, plan: Plan) -> Status:
     """The status of a cluster."""
     wanted = nodes(cluster)
-    addresses = {name: machine.address for name, machine in blueprint.machines.items()}
-    api = api_endpoint(cluster, addresses, blueprint.choices)
     return Status(
         cluster=cluster.name,
         api="ready" if facts.kubernetes.ready else "not ready",
@@ -95,7 +93,7 @@ def status(cluster: Cluster, facts: Facts, blueprint: Blueprint, plan: Plan) -> 
             for change in step.changes
         )
         + tuple(f"{obstacle.target} {obstacle.brief}" for obstacle in plan.obstacles),
-        endpoint=endpoint_status(api, facts),
+        endpoint=endpoint_status(endpoint(cluster, blueprint), facts),
         etcd=etcd_status(wanted, facts, blueprint),
         leaders=leaders(facts.kubernetes.leases, facts.now),
     )

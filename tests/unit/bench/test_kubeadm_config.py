@@ -11,7 +11,7 @@ from bench.shape import Shape
 from tests.unit.plan.world import World
 
 from anykube.content.context import NodeContext
-from anykube.plan.contexts import addresses, contexts, known_hosts
+from anykube.plan.contexts import contexts, known_hosts
 from anykube.spec.load import load
 
 
@@ -19,7 +19,7 @@ def nodes_of(shape: Shape) -> tuple[NodeContext, ...]:
     world = World(load(cluster_text("k", shape), "k"))
     blueprint = world.blueprint()
     hosts = known_hosts(world.facts(), blueprint)
-    return contexts(world.cluster, addresses(blueprint), blueprint, hosts)
+    return contexts(world.cluster, blueprint.addresses, blueprint, hosts)
 
 
 def documents(text: str) -> dict[str, Any]:
