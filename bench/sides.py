@@ -126,7 +126,7 @@ def ours(made: Site, known: list[str]) -> KubeClient | None:
     if SUPER_ADMIN not in secrets.names():
         return None
     return KubeClient(
-        [url(known[0], API_PORT)],
+        (url(known[0], API_PORT),),
         secrets.part("ca/cluster", "certificate").reveal(),
         secrets.part(SUPER_ADMIN, "certificate").reveal(),
         secrets.part(SUPER_ADMIN, "key"),
@@ -141,7 +141,7 @@ def theirs(made: Site) -> KubeClient | None:
     config = yaml.safe_load(file.read_text())
     server, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     return KubeClient(
-        [server["server"]],
+        (server["server"],),
         base64.b64decode(server["certificate-authority-data"]),
         base64.b64decode(user["client-certificate-data"]),
         Secret(base64.b64decode(user["client-key-data"])),

@@ -49,7 +49,7 @@ class Doors:
     """What opens the connections to nodes and to the Kubernetes API (servers, CA, certificate, key)."""
 
     node: Callable[[Endpoint, Secret], Transport] = SSHTransport
-    kube: Callable[[Sequence[str], bytes, bytes, Secret], KubeClient] = KubeClient
+    kube: Callable[[tuple[str, ...], bytes, bytes, Secret], KubeClient] = KubeClient
 
 
 class Session:

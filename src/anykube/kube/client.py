@@ -7,7 +7,7 @@ Apply and delete may be repeated without harm.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from anykube.addons.build import MANAGER
@@ -33,7 +33,7 @@ class KubeClient:
     PEM bytes in; nothing is written to disk.
     """
 
-    def __init__(self, servers: Sequence[str], ca: bytes, certificate: bytes, key: Secret) -> None:
+    def __init__(self, servers: tuple[str, ...], ca: bytes, certificate: bytes, key: Secret) -> None:
         context = client_context(ca, certificate, key)
         self._connection = Servers([Connection(server, context) for server in servers])
 
