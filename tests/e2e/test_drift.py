@@ -156,7 +156,8 @@ def test_changes_by_hand_are_shown_and_repaired_alone(cluster: Story, damages: t
 
 def test_a_deleted_deployment_is_made_again(cluster: Story) -> None:
     before = cluster.starts()
-    cluster.kubectl("-n", "kube-system", "delete", "deployment", "coredns")
+    # In the foreground, or its pods are still going while the next test counts pods.
+    cluster.kubectl("-n", "kube-system", "delete", "deployment", "coredns", "--cascade=foreground")
     assert lines(cluster.changes()) == [
         "cluster: create object Deployment/kube-system/coredns (missing)",
         "cluster: wait condition Deployment/kube-system/coredns ready (applied in this run)",
