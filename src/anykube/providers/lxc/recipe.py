@@ -31,6 +31,8 @@ PACKAGES = (
     "haproxy",
     "keepalived",
     "wireguard-tools",
+    "age",
+    "curl",
     "libseccomp2",
     "iputils-ping",
     "tar",
