@@ -48,11 +48,16 @@ def removes_another() -> None:
 
 
 def starts_anew() -> None:
-    """A member whose data is gone starts as at the birth of the cluster."""
+    """A member whose data is gone founds a cluster of its own (kubespray#13261). With the list of all members
+    etcd itself would refuse: the others tell it that it was there before."""
     from anykube.content import etcd
 
+    own = "echo $ETCD_INITIAL_CLUSTER | tr , '\\n' | grep ^$(hostname)="
     etcd._HAS_DATA = "true"
-    etcd._SERVES = f"echo {etcd.STATE_NAME}=new >{etcd.BORN}"
+    etcd._SERVES = (
+        f"echo {etcd.STATE_NAME}=new >{etcd.BORN}; "
+        f"echo ETCD_INITIAL_CLUSTER=$({own}) >>{etcd.BORN}; rm -f {etcd.FIRST_START}"
+    )
 
 
 def counts_no_quorum() -> None:
