@@ -26,6 +26,8 @@ STAMPS = "/var/lib/anykube/stamps"
 file changes its ctime."""
 STAMP_THRESHOLD = 1024 * 1024
 """Bytes from which on a file's hash is kept as a stamp."""
+SNAPSHOTS = "/var/lib/anykube/snapshots"
+"""Snapshots of etcd that were taken before a change that might need them, the newest few."""
 INPUTS = "/run/anykube/inputs"
 """One file per unit: '<sha256>  <path>' lines of its inputs as they were when it started."""
 

@@ -13,6 +13,7 @@ from anykube.events import Sink, StepProgress
 from anykube.execute import conditions, etcd_scripts, recovery
 from anykube.execute.etcd import EtcdHand
 from anykube.execute.node import NodeHand
+from anykube.execute.snapshot import save_snapshot
 from anykube.kube.drain import drain, uncordon
 from anykube.pki.authority import generate, issue
 from anykube.plan import effects
@@ -88,6 +89,8 @@ class Performer:
                 await self._hand(node).clean()
             case effects.SetAsideEtcd(node):
                 await self._hand(node).script("moving etcd's data aside", etcd_scripts.SET_ASIDE, ())
+            case effects.SaveSnapshot(node, file):
+                await save_snapshot(self._hand(node), file)
             case effects.HaltUnits(node):
                 await recovery.halt(self._hand(node), effect)
             case effects.UnpackSnapshot(node):

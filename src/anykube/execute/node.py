@@ -11,7 +11,7 @@ from pathlib import Path
 
 from anykube.content.etcd import BIRTH
 from anykube.content.model import File, Source
-from anykube.content.paths import CONTAINERD, ETCD, KUBELET
+from anykube.content.paths import CONTAINERD, ETCD, KUBELET, SNAPSHOTS
 from anykube.errors import CommandError, FencedError
 from anykube.execute import node_scripts
 from anykube.execute.archive import pack, require_plain, stream
@@ -30,6 +30,9 @@ UNIT_DATA = {
     "kube-apiserver.service": ("/var/log/kubernetes",),
 }
 """Where units keep what they make: `clean` empties these folders if they are ours."""
+
+OWN_DATA = (SNAPSHOTS,)
+"""Folders of anykube itself whose files are not in the ledger one by one; `clean` empties them too."""
 
 UNIT_STATES = ("started", "restarted", "reloaded", "stopped", "absent")
 BASE_SECONDS = 60.0
@@ -77,7 +80,7 @@ class NodeHand:
 
     async def clean(self) -> None:
         """Remove everything the ledger lists and what those things made; the ledger itself last."""
-        data = tuple(folder for folders in UNIT_DATA.values() for folder in folders)
+        data = (*OWN_DATA, *(folder for folders in UNIT_DATA.values() for folder in folders))
         await self._run("cleaning the node", node_scripts.CLEAN, data, None, UNIT_SECONDS)
 
     async def script(

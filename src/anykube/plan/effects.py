@@ -155,6 +155,15 @@ class SetAsideEtcd:
     node: str
 
 
+@dataclass(frozen=True, slots=True)
+class SaveSnapshot:
+    """Save all that etcd holds into a file on the node of one member, and verify it. A file that is there
+    already, and whole, stays: so a run that was killed keeps the snapshot from before its first change."""
+
+    node: str
+    file: str
+
+
 MemberEffect = AddMember | PromoteMember | RemoveMember | MoveMember
 
 
@@ -266,6 +275,7 @@ Effect = (
     | RemoveMember
     | MoveMember
     | SetAsideEtcd
+    | SaveSnapshot
     | HaltUnits
     | UnpackSnapshot
     | BeginAnew
