@@ -16,7 +16,7 @@ from dataclasses import replace
 from anykube.addons.catalog import objects
 from anykube.content import containerd
 from anykube.content.context import API_PORT, NodeContext
-from anykube.content.model import ArtifactFile, File, SecretPart, Source, Text
+from anykube.content.model import ArtifactFile, File, Source, Text
 from anykube.content.node import components
 from anykube.content.paths import UNITS
 from anykube.execute.node import NodeHand
@@ -174,6 +174,6 @@ class Kubeadm:
 def _no_secrets(source: Source) -> tuple[bytes, str]:
     import hashlib
 
-    assert not isinstance(source, SecretPart | ArtifactFile)
+    assert isinstance(source, Text)
     content = source.value.encode()
     return content, hashlib.sha256(content).hexdigest()

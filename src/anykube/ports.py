@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from anykube.artifacts.store import Store
 from anykube.facts.record import Record
@@ -23,7 +24,8 @@ class Ports:
 
     `record` gives lineage and epoch, with which every change of a node is fenced; `fence` raises FencedError
     when another run has taken the cluster over, for all that is not on a node. `forget_node` removes what is
-    kept here of a node that is gone, and closes its connection.
+    kept here of a node that is gone, and closes its connection. `files` are what a run brings along
+    (content/model.py, LocalFile).
     """
 
     record: Record
@@ -36,3 +38,4 @@ class Ports:
     forget: Callable[[], None]
     forget_node: Callable[[str], Awaitable[None]]
     fence: Callable[[], None]
+    files: Mapping[str, Path] = field(default_factory=dict)

@@ -6,7 +6,7 @@ workflow.py begins it under the cluster's lock, after the plan was approved.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from anykube.errors import AnykubeError, InterruptedRun, PartialError, StalePlanError
@@ -21,6 +21,7 @@ from anykube.plan.assemble import plan as make_plan
 from anykube.plan.bootstrap import API_READY
 from anykube.plan.endpoint import ENDPOINT
 from anykube.plan.model import CLUSTER, LOCAL, Obstacle, Phase, PhasePlan, Plan
+from anykube.plan.restore import BEFORE
 from anykube.plan.stale import difference
 from anykube.plan.status import Status
 from anykube.plan.status import status as make_status
@@ -87,6 +88,26 @@ class Run:
         if made.empty:
             report.plan = current
         return await self._all(report, current, [outcome], None)
+
+    async def restore(
+        self, first: Plan, look_again: Callable[[], Awaitable[Plan]], begun: Callable[[], None], again: str
+    ) -> Report:
+        """The phases up to etcd's new beginning, each planned anew by `look_again` after the one before; then
+        all of apply. `begun` is called between them, before anything can write to the new etcd."""
+        report, current, outcomes = Report(first), first, list[Outcome]()
+        self._emit(RunStarted(first.cluster, self._journal.run if self._journal else "", "restore"))
+        for phase in BEFORE:
+            made = current.phase(phase)
+            if not made.pending:
+                continue
+            outcomes.append(await self._phase(made, report))
+            if self._stop.stopping or not outcomes[-1].complete:
+                self._finish(report, current, outcomes, again, 0)
+                return report
+            current = await look_again()
+        begun()
+        current, report.status = await look(self._session)
+        return await self._all(report, current, outcomes, None)
 
     async def _all(
         self, report: Report, current: Plan, outcomes: list[Outcome], saved: Plan | None

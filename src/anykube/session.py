@@ -56,6 +56,7 @@ class Session:
     """Everything that belongs to one cluster here. `record` and `blueprint` change as the run goes on.
 
     `replacing` are nodes to be made anew, until they have left; `drain_seconds` is how long a drain may take.
+    `files` are what this run brings to nodes, by name.
     """
 
     doors: ClassVar[Doors] = Doors()
@@ -74,6 +75,7 @@ class Session:
         self.blueprint = Blueprint(machines={})
         self.replacing: frozenset[str] = frozenset()
         self.drain_seconds = DRAIN_SECONDS
+        self.files: dict[str, Path] = {}
         self.provider: Provider = make_provider(
             cluster, self.folders.cache, self.secrets, self.store, self.departing
         )
@@ -145,6 +147,7 @@ class Session:
             forget=lambda: forget(self.folder),
             forget_node=self.forget_node,
             fence=self.fence,
+            files=self.files,
         )
 
     def draw(self, taken: Sequence[str]) -> Blueprint:

@@ -36,7 +36,15 @@ class ArtifactFile:
     artifact: str
 
 
-Source = Text | SecretPart | ArtifactFile
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A private file of this run on this machine, by the name that ports.py knows it by."""
+
+    name: str
+    sha256: str
+
+
+Source = Text | SecretPart | ArtifactFile | LocalFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class Component:
 
     `directories` are made (mode, owner, path) before the files. `after` names components of the same
     node that must be in place before this one starts. `programs` are what it needs of the distribution.
+    `traces` are what the unit leaves on the node while it runs, besides its files (facts/ledger.py).
     """
 
     name: str
@@ -73,6 +82,7 @@ class Component:
     directories: tuple[tuple[str, str, str], ...] = ()
     after: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
+    traces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +129,5 @@ def expected_sha256(file: File, secrets: Mapping[str, SecretFacts], lock: Artifa
         case ArtifactFile(artifact):
             locked = lock.artifacts.get(artifact) if lock else None
             return locked.sha256 if locked else None
+        case LocalFile(_, sha256):
+            return sha256

@@ -7,7 +7,7 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from anykube.content.model import ArtifactFile, SecretPart, Source, Text
+from anykube.content.model import ArtifactFile, LocalFile, SecretPart, Source, Text
 from anykube.errors import ArtifactError, PlanError
 from anykube.events import Sink, StepProgress
 from anykube.execute import conditions, etcd_scripts, recovery
@@ -117,6 +117,8 @@ class Performer:
                     raise ArtifactError(f"{artifact} is not locked.", remedy="anykube artifacts get")
                 sha256 = lock.artifacts[artifact].sha256
                 return self._ports.store.path(sha256), sha256
+            case LocalFile(name, sha256):
+                return self._ports.files[name], sha256
         return content, hashlib.sha256(content).hexdigest()
 
     async def _fetch(self, effect: effects.FetchArtifacts, step: Step) -> None:

@@ -5,6 +5,7 @@ Each running member answers for itself (a View, part of HostFacts); `consensus` 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -123,6 +124,16 @@ def consensus(views: Mapping[str, View]) -> Etcd:
     own = {name: view for name, view in views.items() if view.cluster_id == newest.cluster_id}
     strangers = tuple(sorted(views.keys() - own.keys()))
     return Etcd(own, newest.members, strangers)
+
+
+def cluster_of_one(peer_url: str, token: str) -> int:
+    """The id that etcd gives a cluster which begins with this one member.
+
+    Source: computeMemberID and genID of go.etcd.io/etcd/server (etcdserver/api/membership): the first eight
+    bytes of a SHA-1, of the URL and the token for the member, of the ids of all members for the cluster.
+    """
+    member = hashlib.sha1(f"{peer_url}{token}".encode(), usedforsecurity=False).digest()[:8]
+    return int.from_bytes(hashlib.sha1(member, usedforsecurity=False).digest()[:8])
 
 
 def quorum(voters: int) -> int:

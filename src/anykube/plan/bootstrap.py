@@ -13,7 +13,7 @@ from dataclasses import replace
 from anykube.content.apiserver import NAME as API_SERVER
 from anykube.content.context import NodeContext
 from anykube.content.haproxy import KEEPALIVED_SERVICE, SHARED_SERVICE
-from anykube.content.model import ArtifactFile, Component, File, SecretPart, Text, expected_sha256
+from anykube.content.model import ArtifactFile, Component, File, LocalFile, SecretPart, Text, expected_sha256
 from anykube.content.node import components, managed_programs
 from anykube.content.paths import install_path
 from anykube.facts.cluster import Facts
@@ -254,7 +254,7 @@ class _NodePlanner:
                 return "is not the certificate or key that was issued"
             case ArtifactFile(artifact):
                 return f"is not the locked {artifact}"
-            case Text():
+            case Text() | LocalFile():
                 if actual.sha256 == self._previous.get(file.path):
                     return "the object asks for other content"
                 return "edited on the node"

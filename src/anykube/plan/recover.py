@@ -1,12 +1,14 @@
-"""etcd has lost its quorum: the steps that make it anew from one member or from a snapshot. Pure.
+"""The steps that make etcd anew from one member or from a snapshot. Pure.
 
-Asked for by name only; plan/recoverable.py says whether it may be. plan/membership.py lets the others join
-again, in the phases that follow.
+Asked for by name only: by `recover` when etcd has lost its quorum, by plan/restore.py also when it has one.
+plan/recoverable.py says whether it may be. plan/membership.py lets the others join again, in the phases that
+follow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from anykube.content.etcd import NAME as ETCD_NAME
 from anykube.content.etcd import SERVICE, peer_url
@@ -34,7 +36,7 @@ def plan_recover(cluster: Cluster, facts: Facts, blueprint: Blueprint, asked: Re
         reason = "serves there as the only member already; the others join as with apply"
         return _plan(cluster, (Step(f"{asked.node}/recover", Phase.RECOVER, asked.node, ETCD_NAME, reason),))
     url = peer_url(blueprint.machines[asked.node].address)
-    steps = _steps(asked, running, url, tuple(_kubelets(facts)))
+    steps = begin_anew(asked, running, url, tuple(running_kubelets(facts)))
     return _plan(cluster, checked(tuple(steps)), tuple(_notes(asked, running, blueprint)))
 
 
@@ -42,16 +44,23 @@ def _plan(cluster: Cluster, steps: tuple[Step, ...], notes: tuple[str, ...] = ()
     return Plan(cluster.name, (PhasePlan(Phase.RECOVER, steps, notes=notes),))
 
 
-def _steps(
-    asked: Recovery, running: Mapping[str, HostFacts], url: str, kubelets: tuple[str, ...]
+def begin_anew(
+    asked: Recovery,
+    running: Mapping[str, HostFacts],
+    url: str,
+    kubelets: tuple[str, ...],
+    before: tuple[str, ...] = (),
 ) -> Iterator[Step]:
-    """First what can fail without harm, then everything is stopped, then etcd begins anew."""
-    before: tuple[str, ...] = ()
+    """First what can fail without harm, then everything is stopped, then etcd begins anew.
+
+    running: machines to be stopped, the chosen one first.  url: its peer URL.  before: steps that the first
+    ones wait for.
+    """
     if asked.snapshot:
-        unpack = _unpack(asked, asked.snapshot, url)
+        unpack = replace(_unpack(asked, asked.snapshot, url), needs=before)
         before = (unpack.id,)
         yield unpack
-    stops = [_stop(name, host, before, aside=name != asked.node) for name, host in running.items()]
+    stops = [_stop(asked, name, host, before) for name, host in running.items()]
     yield from stops
     begin = _begin(asked, (*before, *(step.id for step in stops)))
     yield begin
@@ -68,14 +77,15 @@ def _unpack(asked: Recovery, snapshot: SnapshotFacts, url: str) -> Step:
     return _step(asked.node, "unpack", (change,), (effect,), ())
 
 
-def _stop(name: str, host: HostFacts, before: tuple[str, ...], *, aside: bool) -> Step:
+def _stop(asked: Recovery, name: str, host: HostFacts, before: tuple[str, ...]) -> Step:
     units = [unit for unit in SERVERS if unit in host.ledger.units or unit in host.units]
     changes = [Change("stop", "unit", unit, "until etcd serves again") for unit in units]
     if host.etcd_data or SERVICE in host.ledger.units:
-        changes.append(Change("stop", "unit", SERVICE, "has no quorum"))
+        why = "the snapshot takes its place" if asked.despite_quorum else "has no quorum"
+        changes.append(Change("stop", "unit", SERVICE, why))
         units.append(SERVICE)
     effects: list[Effect] = [HaltUnits(name, tuple(units))] if units else []
-    if aside and (host.etcd_data or host.etcd_born):
+    if name != asked.node and (host.etcd_data or host.etcd_born):
         changes.append(Change("move", "data", f"{ETCD}/member", f"is not the chosen copy; {ASIDE}"))
         effects.append(SetAsideEtcd(name))
     return _step(name, "stop", tuple(changes), tuple(effects), before)
@@ -105,7 +115,7 @@ def _step(
     return Step(f"{node}/{name}", Phase.RECOVER, node, ETCD_NAME, reason, changes, effects, needs, disruption)
 
 
-def _kubelets(facts: Facts) -> Iterator[str]:
+def running_kubelets(facts: Facts) -> Iterator[str]:
     for name, host in facts.hosts.items():
         if isinstance(host, HostFacts) and (unit := host.units.get(KUBELET)) and unit.running:
             yield name

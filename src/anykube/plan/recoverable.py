@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from anykube.content.etcd import SERVICE
+from anykube.content.apiserver import SERVICE as API_SERVICE
+from anykube.content.etcd import SERVICE, peer_url
 from anykube.errors import PlanError, UsageError
 from anykube.facts.cluster import Facts
-from anykube.facts.etcd import Etcd, View, consensus
+from anykube.facts.etcd import Etcd, View, cluster_of_one, consensus
 from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.snapshot import SnapshotFacts
 from anykube.plan.blueprint import Blueprint
@@ -22,12 +23,17 @@ from anykube.spec.nodes import Node, nodes
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What was asked for. lost: machines that are gone for good.  token: names a snapshot's new cluster."""
+    """What was asked for. lost: machines that are gone for good.
+
+    token: names a snapshot's new cluster.  despite_quorum: the snapshot counts, and not what etcd holds now;
+    what was begun with the same token is then known by the id that etcd took from it, and not begun again.
+    """
 
     node: str
     lost: frozenset[str] = frozenset()
     snapshot: SnapshotFacts | None = None
     token: str = ""
+    despite_quorum: bool = False
 
 
 def affected(
@@ -47,9 +53,10 @@ def affected(
         )
     views = _views({name: host for name, host in facts.hosts.items() if isinstance(host, HostFacts)})
     etcd = consensus(views)
-    if _serves_alone(etcd, asked, wanted):
+    if _begun(views, asked, blueprint) or _serves_alone(etcd, asked, wanted):
         return None
-    _refuse_quorum(etcd, views)
+    if not asked.despite_quorum:
+        _refuse_quorum(etcd, views)
     others = _others(wanted, facts, views, asked.node)
     _refuse_silent(cluster.name, others, facts, blueprint, asked)
     if asked.snapshot is None:
@@ -75,6 +82,14 @@ def _why_silent(name: str, facts: Facts) -> str:
         return f"it cannot be reached ({host.reason})"
     machine = facts.site.machines.get(name)
     return f"its machine is {machine.state}" if machine else "its machine does not exist"
+
+
+def _begun(views: Mapping[str, View], asked: Recovery, blueprint: Blueprint) -> bool:
+    """Whether etcd has begun anew with this token."""
+    view = views.get(asked.node)
+    if view is None or not asked.despite_quorum:
+        return False
+    return view.cluster_id == cluster_of_one(peer_url(blueprint.addresses[asked.node]), asked.token)
 
 
 def _serves_alone(etcd: Etcd, asked: Recovery, wanted: Mapping[str, Node]) -> bool:
@@ -107,7 +122,8 @@ def _others(
     found = [
         name
         for name, host in facts.hosts.items()
-        if isinstance(host, HostFacts) and (host.etcd_data or SERVICE in host.ledger.units)
+        if isinstance(host, HostFacts)
+        and (host.etcd_data or not host.ledger.units.isdisjoint({SERVICE, API_SERVICE}))
     ]
     members = [member.name for view in views.values() for member in view.members if member.name]
     return tuple(name for name in dict.fromkeys((*named, *found, *members)) if name != chosen)
@@ -135,12 +151,13 @@ def _refuse_silent(
     missing = [name for name in silent if name not in asked.lost and name not in gone]
     if missing:
         lost = " ".join(f"--lost {name}" for name in silent if name not in gone)
+        again = "the same again with" if asked.despite_quorum else f"anykube recover {asked.node}"
         raise PlanError(
             "Machines cannot be reached that may still have etcd's data. If they came back they could form a "
             "second cluster, beside the recovered one.",
             evidence=[f"{name}: {_why_silent(name, facts)}" for name in missing],
             remedy="start them, so that they can be stopped and their data moved aside; or, if they are gone "
-            f"for good: anykube recover {asked.node} {lost} -c {cluster}",
+            f"for good: {again} {lost} -c {cluster}",
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from anykube.content.context import NodeContext
-from anykube.content.model import ArtifactFile, Component, File, SecretPart, Text
+from anykube.content.model import ArtifactFile, Component, File, LocalFile, SecretPart, Text
 from anykube.content.node import components
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -72,3 +72,5 @@ def origin(file: File) -> str:
             return f"secret {secret} {part}"
         case ArtifactFile(artifact):
             return f"artifact {artifact}"
+        case LocalFile(name):
+            return f"file {name}"

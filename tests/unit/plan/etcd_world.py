@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from tests.unit.plan.world import World
 
 from anykube.content.etcd import BORN, FIRST_START, SERVICE, peer_url
+from anykube.content.paths import BINARIES
 from anykube.facts.cluster import Facts
-from anykube.facts.etcd import Member, View, quorum
+from anykube.facts.etcd import Member, View, cluster_of_one, quorum
 from anykube.facts.host import FileFacts, HostFacts, UnitFacts, Unreachable
 from anykube.plan import effects
 from anykube.plan.blueprint import Blueprint
@@ -32,6 +33,9 @@ class EtcdWorld(World):
     next_id: int = 1
     fewest: int = 99
     """The smallest margin of healthy voters that was ever seen while etcd was there."""
+    cluster_id: int = CLUSTER_ID
+    unpacked: dict[str, str] = field(default_factory=dict)
+    """Nodes on which a snapshot is unpacked, with the token of its new cluster."""
 
     def edit(self, cluster: Cluster) -> None:
         """Another object."""
@@ -77,6 +81,15 @@ class EtcdWorld(World):
                 self._stop(node)
             case effects.SetUnit(node, unit, "started" | "restarted" as state) if unit == SERVICE:
                 self._start(node, state)
+            case effects.HaltUnits(node, units):
+                self.fewest = 99
+                for unit in units:
+                    super().perform(effects.SetUnit(node, unit, "stopped"))
+            case effects.UnpackSnapshot(node, _, _, token):
+                assert f"{BINARIES}/etcdutl" in self.hosts[node].files, f"nothing to unpack with on {node}"
+                self.unpacked[node] = token
+            case effects.BeginAnew(node, True):
+                self._begin_anew(node)
             case effects.DeleteMachine(name):
                 super().perform(effect)
                 self.disks.pop(name, None)
@@ -136,7 +149,9 @@ class EtcdWorld(World):
     def _view(self, member_id: int) -> View:
         leader = min(self.voters & set(self.running.values()), default=0) if self.quorate else 0
         members = tuple(self.members[key] for key in sorted(self.members))
-        return View(CLUSTER_ID, member_id, leader, 2, 9, 9, members, learner=self.members[member_id].learner)
+        return View(
+            self.cluster_id, member_id, leader, 2, 9, 9, members, learner=self.members[member_id].learner
+        )
 
     def _ask(self, through: tuple[str, ...]) -> None:
         assert self.quorate, "members are changed without a quorum"
@@ -192,6 +207,23 @@ class EtcdWorld(World):
         self.born.add(node)
         files = {path: file for path, file in self.hosts[node].files.items() if path != FIRST_START}
         self.hosts[node] = replace(self.hosts[node], files=files)
+
+    def _begin_anew(self, node: str) -> None:
+        """From the unpacked snapshot; nothing else of the old cluster may run then."""
+        serving = [
+            name
+            for name, host in self.hosts.items()
+            if self._runs(name) and host.units.get("kube-apiserver.service", UnitFacts()).running
+        ]
+        assert not serving, f"API servers run while etcd changes under them: {serving}"
+        assert not set(self.running) - {node}, f"the old etcd runs on {self.running}"
+        assert not set(self.disks) - {node}, f"data of the old etcd is left on {self.disks}"
+        url = peer_url(self.addresses[node])
+        self.cluster_id = cluster_of_one(url, self.unpacked.pop(node))
+        self.members = {self.next_id: Member(self.next_id, node, (url,), ("https://x:2379",))}
+        self.disks, self.born = {node: self.next_id}, {node}
+        self.next_id += 1
+        super().perform(effects.SetUnit(node, SERVICE, "started"))
 
     def _founders(self) -> Iterator[Member]:
         for node in nodes(self.cluster):
