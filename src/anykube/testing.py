@@ -30,7 +30,7 @@ import uuid
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ class SimulatedHost:
             self.path("/etc/simulated/real").mkdir(exist_ok=True)
             self.path(f"/etc/simulated/real/{unit}").touch()
         self._server = await asyncssh.create_server(
-            lambda: _Server(self._connections, (self.folder / "user_key.pub").read_text()),
+            lambda: _Server(self._connections, (self.folder / "user_key.pub").read_text(), self._namespace),
             **self._place(),
             server_host_keys=[str(self.folder / "host_key")],
             process_factory=self._serve,
@@ -309,10 +309,16 @@ _WANTS = "/etc/systemd/system/multi-user.target.wants"
 
 
 class _Server(asyncssh.SSHServer):
-    """Lets in one key, and keeps the connection so that it can be cut."""
+    """Lets in one key, keeps the connection so that it can be cut, and connects to ports as OpenSSH does."""
 
-    def __init__(self, connections: set[asyncssh.SSHServerConnection], authorized: str) -> None:
+    def __init__(
+        self,
+        connections: set[asyncssh.SSHServerConnection],
+        authorized: str,
+        namespace: Namespace | None,
+    ) -> None:
         self._connections = connections
+        self._namespace = namespace
         self._authorized = asyncssh.import_public_key(authorized)
         self._connection: asyncssh.SSHServerConnection | None = None
 
@@ -330,6 +336,15 @@ class _Server(asyncssh.SSHServer):
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         return key == self._authorized
 
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:
+        if self._namespace is None:
+            return True
+        try:
+            there = self._namespace.call(lambda: socket.create_connection((dest_host, dest_port), 1))
+        except OSError as error:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(error)) from error
+        return partial(_splice, there)
+
 
 async def _forward(source: asyncio.StreamReader, target: asyncssh.SSHWriter[bytes]) -> None:
     """Pass output on, and go on reading when nobody listens any more: the command must not block."""
@@ -337,6 +352,17 @@ async def _forward(source: asyncio.StreamReader, target: asyncssh.SSHWriter[byte
         with contextlib.suppress(OSError, asyncssh.Error):
             target.write(data)
             await target.drain()
+
+
+async def _splice(there: socket.socket, reader: Any, writer: Any) -> None:
+    """Pass on what comes on one side to the other, until both have ended."""
+    source, target = await asyncio.open_connection(sock=there)
+
+    async def pass_on(source: Any, target: Any) -> None:
+        await _forward(source, target)
+        target.close()
+
+    await asyncio.gather(pass_on(source, writer), pass_on(reader, target))
 
 
 @cache

@@ -16,6 +16,7 @@ import typer
 from anykube.cli import (
     apply,
     artifacts,
+    certs,
     completion,
     destroy,
     doctor,
@@ -64,6 +65,7 @@ app.command("doctor")(doctor.command)
 app.command("recover")(recover.command)
 app.command("unlock")(unlock.command)
 app.command("destroy")(destroy.command)
+app.add_typer(certs.app, name="certs")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("completion")(completion.command)
 app.command("version")(version.command)

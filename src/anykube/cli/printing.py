@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TextIO
 
 from anykube.cli.options import Output
 from anykube.spec.problem import escaped
@@ -30,11 +31,12 @@ def show(text: str) -> None:
     print(plain(text))
 
 
-def colours() -> bool:
-    """Whether stderr should be coloured (no-color.org: NO_COLOR wins when present and not empty)."""
+def colours(stream: TextIO | None = None) -> bool:
+    """Whether stderr, or another stream, should be coloured (no-color.org: NO_COLOR wins when present and not
+    empty)."""
     if os.environ.get("NO_COLOR"):
         return False
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return (stream or sys.stderr).isatty() and os.environ.get("TERM") != "dumb"
 
 
 def document(kind: str, data: Mapping[str, Any], form: Output) -> None:
@@ -48,11 +50,14 @@ def document(kind: str, data: Mapping[str, Any], form: Output) -> None:
         print(json.dumps(body, indent=2, default=str))
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, on stdout."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], hues: Sequence[str] = ()) -> None:
+    """Columns as wide as their widest cell, on stdout. `hues`: the colour of each row ('31' is red), '' for
+    none."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    for row in [header, *rows]:
-        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    painted = hues if colours(sys.stdout) else ()
+    for row, hue in zip_longest([header, *rows], ["", *painted], fillvalue=""):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        print(f"\x1b[{hue}m{plain(line)}\x1b[0m" if hue else plain(line))
 
 
 def confirm(question: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -22,11 +22,14 @@ from anykube.content import (
     system,
 )
 from anykube.content.context import NodeContext
-from anykube.content.model import Component
+from anykube.content.model import Component, SecretPart
 from anykube.facts.host import SystemFacts
 from anykube.spec.endpoint import API_PORT, LOOPBACK, SHARED_PORT, ApiEndpoint
 from anykube.spec.model import Cluster, EndpointKind, Role
 from anykube.spec.nodes import Node
+
+CERTIFICATE_PARTS = ("certificate", "bundle")
+"""Of a secret; a bundle holds all certificates of a CA that is being rotated."""
 
 
 def components(context: NodeContext) -> tuple[Component, ...]:
@@ -64,9 +67,31 @@ def managed_paths() -> tuple[str, ...]:
     return tuple(sorted({file.path for component in _everything() for file in component.files}))
 
 
+@cache
+def certificate_paths(node: str) -> Mapping[str, str]:
+    """Path of every certificate that a node of any role may have, and the secret that it is of."""
+    return {
+        file.path: file.source.secret.replace("nodes/any/", f"nodes/{node}/", 1)
+        for component in _everything()
+        for file in component.files
+        if isinstance(file.source, SecretPart) and file.source.part in CERTIFICATE_PARTS
+    }
+
+
 def managed_units() -> tuple[str, ...]:
     """Every unit that anykube may put on a node of any role, sorted."""
     return tuple(sorted({component.unit.name for component in _everything() if component.unit}))
+
+
+@cache
+def unit_traces() -> Mapping[str, tuple[str, ...]]:
+    """What each unit may leave on a node of any role, in the ledger's words, by the name of the unit."""
+    found: dict[str, tuple[str, ...]] = {}
+    for component in _everything():
+        if component.unit:
+            known = found.get(component.unit.name, ())
+            found[component.unit.name] = tuple(dict.fromkeys((*known, *component.traces)))
+    return found
 
 
 def programs(context: NodeContext) -> frozenset[str]:

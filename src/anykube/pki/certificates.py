@@ -24,8 +24,8 @@ def certificate_facts(
     usages = _extension(extensions, x509.ExtendedKeyUsage) or ()
     issuer = find_issuer(certificate, authorities)
     return CertificateFacts(
-        common_name="".join(_subject(certificate, NameOID.COMMON_NAME)),
-        organizations=_subject(certificate, NameOID.ORGANIZATION_NAME),
+        common_name="".join(_names(certificate.subject, NameOID.COMMON_NAME)),
+        organizations=_names(certificate.subject, NameOID.ORGANIZATION_NAME),
         dns_names=tuple(names.get_values_for_type(x509.DNSName)) if names else (),
         addresses=tuple(str(address) for address in names.get_values_for_type(x509.IPAddress))
         if names
@@ -37,6 +37,7 @@ def certificate_facts(
         not_after=certificate.not_valid_after_utc,
         issuer=fingerprint(issuer) if issuer else "",
         fingerprint=fingerprint(certificate),
+        issued_by="".join(_names(certificate.issuer, NameOID.COMMON_NAME)),
     )
 
 
@@ -64,8 +65,8 @@ def find_issuer(
     return None
 
 
-def _subject(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
-    return tuple(str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(oid))
+def _names(name: x509.Name, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
+    return tuple(str(attribute.value) for attribute in name.get_attributes_for_oid(oid))
 
 
 def _extension(extensions: x509.Extensions, kind: type[ExtensionValue]) -> ExtensionValue | None:

@@ -34,6 +34,26 @@ class Endpoint:
     host_key: str
 
 
+class Reader(Protocol):
+    """The receiving half of a connection that a host made for us."""
+
+    async def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; b'' at the end."""
+        ...
+
+
+class Writer(Protocol):
+    """The sending half."""
+
+    def write(self, data: bytes, /) -> None:
+        """Send these bytes."""
+        ...
+
+    def close(self) -> None:
+        """End the connection."""
+        ...
+
+
 class Transport(Protocol):
     """One host. `round_trips` counts the commands sent, so that tests can bound them."""
 
@@ -57,6 +77,13 @@ class Transport(Protocol):
         """Run an argument list and yield its output lines as they come (logs, exec).
 
         Closing the generator ends the command; a status other than zero raises CommandError at the end.
+        """
+        ...
+
+    async def open(self, address: str, port: int) -> tuple[Reader, Writer]:
+        """A TCP connection that the host makes to a port, its own or another's. The caller closes it.
+
+        TransportError if nothing listens there, or if the host does not forward connections.
         """
         ...
 

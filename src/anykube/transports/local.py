@@ -10,10 +10,11 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
 
 from anykube.errors import CommandError, TransportError
-from anykube.transports.base import OUTPUT_LIMIT, Result
+from anykube.transports.base import OUTPUT_LIMIT, Reader, Result, Writer
 from anykube.transports.exchange import Input, exchange
 from anykube.transports.lines import lines
 
+CONNECT_SECONDS = 10.0
 GRACE = 1.0
 """Seconds between asking a command to end and making it end."""
 
@@ -84,6 +85,18 @@ class LocalTransport:
             await _end(process)
             _close(process)
             raise
+
+    async def open(self, address: str, port: int) -> tuple[Reader, Writer]:
+        """A TCP connection to a port."""
+        self.round_trips += 1
+        try:
+            return await asyncio.wait_for(asyncio.open_connection(address, port), CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise TransportError(f"{self.name}: no answer from {address}:{port}.") from error
+        except OSError as error:
+            raise TransportError(
+                f"{self.name}: no connection to {address}:{port}.", evidence=[str(error)]
+            ) from error
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -25,7 +25,7 @@ from anykube.errors import (
     TransportError,
 )
 from anykube.secret import Secret
-from anykube.transports.base import Endpoint, Result
+from anykube.transports.base import Endpoint, Reader, Result, Writer
 from anykube.transports.exchange import Input, exchange, printable
 from anykube.transports.lines import lines
 
@@ -241,6 +241,29 @@ class SSHTransport:
     def _lost(self, error: Exception | None) -> TransportError:
         reason = printable(str(error)) if error and str(error) else "the command ended without a status"
         return TransportError(f"{self.name}: the SSH connection broke.", evidence=[reason])
+
+    async def open(self, address: str, port: int) -> tuple[Reader, Writer]:
+        """A TCP connection that the host makes to a port. It counts as no session of the SSH server."""
+        connection = await self._connect()
+        self.round_trips += 1
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                reader, writer = await connection.open_connection(address, port)
+        except TimeoutError as error:
+            raise TransportError(f"{self.name}: no answer from {address}:{port}.") from error
+        except _ssh().ChannelOpenError as error:
+            raise self._not_opened(address, port, error) from error
+        except (OSError, _ssh().Error) as error:
+            raise self._lost(error) from error
+        return reader, writer
+
+    def _not_opened(self, address: str, port: int, error: Any) -> TransportError:
+        forbidden = error.code == _ssh().OPEN_ADMINISTRATIVELY_PROHIBITED
+        return TransportError(
+            f"{self.name}: no connection to {address}:{port}.",
+            evidence=[printable(str(error.reason)) or "no reason given"],
+            remedy="Allow it in the SSH server (AllowTcpForwarding local)." if forbidden else None,
+        )
 
     async def close(self) -> None:
         """Close the connection; a second call does nothing."""
