@@ -59,6 +59,7 @@ def component(context: NodeContext) -> Component:
             SERVICE_ACCOUNT_PUBLIC,
             install_path(NAME),
         ),
+        live=_live(),
         after=(etcd.SERVICE,),
         settings=oom_score(context.system.constrained),
     )
@@ -66,7 +67,8 @@ def component(context: NodeContext) -> Component:
     directories = (("700", "root:root", AUDIT_FOLDER),) if context.cluster.spec.security.audit else ()
     # Also without an etcd on this node: the server retries until its store answers.
     after = (SYSTEM, AUTHORITIES, *((etcd.NAME,) if context.node.etcd else ()))
-    return Component(NAME, files, service.unit, directories, after)
+    traces = (f"data {AUDIT_FOLDER}",)
+    return Component(NAME, files, service.unit, directories, after, traces=traces)
 
 
 def _settings(context: NodeContext) -> tuple[File, ...]:
@@ -80,6 +82,13 @@ def _settings(context: NodeContext) -> tuple[File, ...]:
     for name in CERTIFICATES:
         files.extend(certificate_and_key(name, f"{node}/{name}"))
     return tuple(files)
+
+
+def _live() -> tuple[str, ...]:
+    """Its certificates, so that renewing them interrupts nobody: what it serves and shows to aggregated servers
+    it watches, what it shows to etcd it reads for each handshake, and to kubelets every five minutes
+    (client-go, cert_rotation.go)."""
+    return tuple(f"{PKI}/{name}.{part}" for name in CERTIFICATES for part in ("crt", "key"))
 
 
 def _authentication() -> dict[str, object]:

@@ -43,11 +43,11 @@ _SERVES = f"echo {STATE_NAME}=existing >{BORN}; rm -f {FIRST_START}"
 def component(context: NodeContext) -> Component:
     """The member's binaries, certificates, list of members and unit."""
     node = f"nodes/{context.node.name}"
-    certificates = (
-        certificate(f"{PKI}/ca.crt", "ca/etcd", OWNER),
+    own = (
         *certificate_and_key("server", f"{node}/etcd-server", PKI, OWNER),
         *certificate_and_key("peer", f"{node}/etcd-peer", PKI, OWNER),
     )
+    certificates = (certificate(f"{PKI}/ca.crt", "ca/etcd", OWNER), *own)
     service = Service(
         name=SERVICE,
         description="etcd key-value store",
@@ -55,6 +55,8 @@ def component(context: NodeContext) -> Component:
         kind="notify",
         # MEMBERS is not an input: etcd reads it only when it has no data yet, so a change needs no restart.
         inputs=(*(file.path for file in certificates), install_path("etcd")),
+        # Read anew for each handshake (client/pkg/transport/listener.go); of the CA only at the start.
+        live=tuple(file.path for file in own),
         after=(system.SERVICE,),
         settings=(
             ("EnvironmentFile", MEMBERS),
@@ -82,7 +84,8 @@ def component(context: NodeContext) -> Component:
         ("700", OWNER, ETCD),
         ("700", "root:root", BIRTH),
     )
-    return Component(NAME, files, service.unit, directories, (system.NAME,))
+    traces = (f"data {ETCD}", f"data {BIRTH}")
+    return Component(NAME, files, service.unit, directories, (system.NAME,), traces=traces)
 
 
 def client_url(address: str) -> str:

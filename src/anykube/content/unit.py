@@ -67,6 +67,7 @@ class Service:
 
     kind: 'notify' says itself when it serves, 'oneshot' has done its work when it ends, 'exec' says nothing.
     reload: command lines, in systemd's own quoting, that have a running process take over changed inputs.
+    live: inputs that the process reads again by itself: a reload only notes that it has.
     wants: units that are started with it.  bound_to: stops whenever that unit stops.
     """
 
@@ -78,6 +79,7 @@ class Service:
     after: Sequence[str] = ()
     settings: Settings = field(default=())
     reload: Sequence[str] = ()
+    live: Sequence[str] = ()
     wants: Sequence[str] = ()
     bound_to: str = ""
 
@@ -89,7 +91,7 @@ class Service:
     @property
     def unit(self) -> Unit:
         """The unit as the planner sees it."""
-        reloadable = frozenset(self.inputs if self.reload else ())
+        reloadable = frozenset(self.inputs if self.reload else self.live)
         return Unit(self.name, (self.path, *dict.fromkeys(self.inputs)), reloadable)
 
     def file(self) -> File:
@@ -117,7 +119,7 @@ class Service:
         # '+': as root, whatever user the service has.
         record = "-+" + command_line((RECORD_INPUTS, self.name, *self.unit.inputs))
         section = [("Type", self.kind), ("ExecStartPre", record), ("ExecStart", command_line(self.command))]
-        if self.reload:
+        if self.reload or self.live:
             section += [("ExecReload", line) for line in (record, *self.reload)]
         if self.kind == "oneshot":
             section.append(("RemainAfterExit", "yes"))

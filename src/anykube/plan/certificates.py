@@ -6,17 +6,15 @@ Everything is issued on this machine before a node starts, so that all nodes can
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
 from anykube.content.model import CertificateRequest, SecretRequest
 from anykube.facts.cluster import Facts
 from anykube.facts.secrets import CertificateFacts, SecretFacts
 from anykube.plan.effects import Effect, GenerateSecrets, IssueCertificates
 from anykube.plan.model import LOCAL, Change, Phase, Step
+from anykube.plan.rules import own_clock_is_doubtful
 
 STEP = f"{LOCAL}/certificates"
-RENEW_BEFORE = timedelta(days=30)
-"""A leaf certificate that ends sooner is issued again by the next apply."""
 
 
 def plan_certificates(
@@ -83,6 +81,6 @@ def _leaf_reason(
     if (found.server, found.client) != (request.server, request.client):
         return "its usages differ"
     ends_with_authority = found.not_after >= authority.certificate.not_after
-    if found.not_after - facts.now < RENEW_BEFORE and not ends_with_authority:
+    if facts.now >= found.due and not ends_with_authority and not own_clock_is_doubtful(facts):
         return f"ends on {found.not_after:%Y-%m-%d}"
     return ""

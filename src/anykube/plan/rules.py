@@ -90,11 +90,19 @@ def notes(hosts: Mapping[str, HostFacts | Unreachable], facts: Facts) -> tuple[s
         )
     if old := [host.name for host in known if host.system.cgroup == 1]:
         lines.append(f"cgroup v1 on {_names(old)}: the kubelet is told to accept it")
+    if own_clock_is_doubtful(facts):
+        lines.append("no node agrees with the clock of this machine: nothing is renewed by date until one does")
     for host in known:
         skew = host.system.clock - facts.now.timestamp()
         if CLOCK_NOTED < abs(skew) <= CLOCK_REFUSED:
             lines.append(f"the clock of {host.name} differs by {skew:+.0f} s")
     return tuple(lines)
+
+
+def own_clock_is_doubtful(facts: Facts) -> bool:
+    """Whether no machine agrees with our clock: then certificates are not issued because of a date."""
+    clocks = [host.system.clock for host in facts.hosts.values() if isinstance(host, HostFacts)]
+    return bool(clocks) and all(abs(clock - facts.now.timestamp()) > CLOCK_REFUSED for clock in clocks)
 
 
 def _obstacle(name: str, host: HostFacts | Unreachable, record: Record, facts: Facts) -> Obstacle | None:
