@@ -15,6 +15,7 @@
     ├── ArtifactError       software cannot be had, or is not what it claims     exit 1
     ├── KubeError           the Kubernetes API refuses something                  exit 1
     │   └── KubeBusyError   it cannot do it at the moment; worth another try     exit 1
+    ├── BackupError         an archive cannot be made, read or trusted            exit 1
     ├── ProviderError       machines cannot be made, found or removed            exit 1
     ├── DefectError         anykube itself is wrong                              exit 1
     ├── PartialError        some steps failed, the others are done               exit 3
@@ -179,6 +180,12 @@ class QuorumError(EtcdError):
     """A change of members would leave too few healthy voters; nothing was changed."""
 
     code = "ETCD-002"
+
+
+class BackupError(AnykubeError):
+    """An archive cannot be made, is damaged, or is not what it is taken for."""
+
+    code = "BACKUP-001"
 
 
 class ProviderError(AnykubeError):

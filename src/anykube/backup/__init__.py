@@ -1,0 +1,1 @@
+"""Archives: how they are written, read, encrypted and proven. Nothing here talks to a cluster."""
