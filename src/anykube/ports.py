@@ -25,7 +25,8 @@ class Ports:
     `record` gives lineage and epoch, with which every change of a node is fenced; `fence` raises FencedError
     when another run has taken the cluster over, for all that is not on a node. `forget_node` removes what is
     kept here of a node that is gone, and closes its connection. `files` are what a run brings along
-    (content/model.py, LocalFile).
+    (content/model.py, LocalFile). `made`: whether the provider made the machines, so that all on them is
+    ours.
     """
 
     record: Record
@@ -39,3 +40,4 @@ class Ports:
     forget_node: Callable[[str], Awaitable[None]]
     fence: Callable[[], None]
     files: Mapping[str, Path] = field(default_factory=dict)
+    made: bool = False

@@ -12,7 +12,6 @@ from tests.simulated.trees import tree
 
 from anykube.content.etcd import BORN, MEMBERS
 from anykube.content.paths import INPUTS, LEDGER, OWNER, STATE
-from anykube.execute.node import UNIT_DATA
 from anykube.pki.store import SecretStore
 from anykube.state.record import RecordStore
 from anykube.testing import SimulatedHost
@@ -84,7 +83,7 @@ def finished(site: Site, *, starts: bool = True) -> None:
 def _accounted(host: SimulatedHost, fresh: dict[str, tuple[str, str]]) -> None:
     """The ledger lists every file and folder that is new, but for what is in a folder of data."""
     ledger = set(host.path(LEDGER).read_text().splitlines())
-    data = [path.removeprefix("/") for paths in UNIT_DATA.values() for path in paths]
+    data = [line.removeprefix("data /") for line in ledger if line.startswith("data ")]
     for path, (_, content) in tree(host).items():
         in_data = any(path.startswith(f"{folder}/") for folder in data)
         if path in fresh or (path.startswith(OUR_OWN) and f"file /{path}" not in ledger):

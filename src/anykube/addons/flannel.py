@@ -21,6 +21,7 @@ from anykube.addons.build import (
     thing,
 )
 from anykube.addons.references import Object
+from anykube.content.cni import NETWORK
 from anykube.spec.catalog import image_reference, release
 from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster, Flannel
@@ -104,7 +105,7 @@ def _cni_config() -> str:
     delegate = {"hairpinMode": True, "isDefaultGateway": True}
     return _json(
         {
-            "name": "cbr0",
+            "name": NETWORK,
             "cniVersion": CNI_VERSION,
             "plugins": [
                 {"type": "flannel", "delegate": delegate},

@@ -9,6 +9,26 @@ from anykube.content.model import Component
 from anykube.content.paths import CNI_BINARIES
 
 NAME = "cni"
+NETWORK = "cbr0"
+"""The name of the pod network in its configuration (addons/flannel.py): host-local and portmap use it."""
+TRACES = (
+    "device cni0",
+    "device flannel.1",
+    "device flannel-v6.1",
+    "table ip flannel-ipv4",
+    "table ip6 flannel-ipv6",
+    "table inet cni_hostport",
+    "routes /run/flannel/subnet.env",
+    "data /run/flannel",
+    "file /etc/cni/net.d/10-flannel.conflist",
+    "directory /var/lib/cni",
+    "directory /var/lib/cni/networks",
+    "directory /var/lib/cni/results",
+    f"data /var/lib/cni/networks/{NETWORK}",
+    f"files /var/lib/cni/results/{NETWORK}-",
+    "data /var/lib/cni/flannel",
+)
+"""What the plugins and flannel's DaemonSet leave; the kubelet's unit answers for them, as it starts pods."""
 BASE_PLUGINS = ("cni-bridge", "cni-host-local", "cni-loopback", "cni-portmap")
 
 

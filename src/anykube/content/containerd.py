@@ -26,6 +26,16 @@ OOM_RUNTIME = -999
 """As the kubelet's own: the runtime is the last to be killed."""
 
 
+TASKS = "/run/containerd/io.containerd.runtime.v2.task"
+"""A folder per namespace of containerd, in it one per container."""
+TRACES = (
+    f"data {CONTAINERD}",
+    "data /run/containerd",
+    f"containers {TASKS}/k8s.io",
+    "mounts /run/containerd/",
+    "directory /run/netns",
+)
+
 UNUSED_PLUGIN = "io.containerd.internal.v1.opt"
 """It makes /opt/containerd for `ctr install`, which nobody runs here."""
 
@@ -78,7 +88,7 @@ def component(context: NodeContext) -> Component:
             ("711", CONTAINERD),
         )
     )
-    return Component(NAME, files, service.unit, directories, (system.NAME,))
+    return Component(NAME, files, service.unit, directories, (system.NAME,), traces=TRACES)
 
 
 def _config(context: NodeContext) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from anykube.content import system
 from anykube.content.context import NodeContext
-from anykube.content.files import CONFIG_MODE, binary, certificate, certificate_and_key
+from anykube.content.files import CONFIG_MODE, authority, binary, certificate_and_key
 from anykube.content.model import Component, File, Text
 from anykube.content.paths import ETCD, STATE, install_path
 from anykube.content.unit import Service, command_line, flags, oom_score
@@ -47,7 +47,7 @@ def component(context: NodeContext) -> Component:
         *certificate_and_key("server", f"{node}/etcd-server", PKI, OWNER),
         *certificate_and_key("peer", f"{node}/etcd-peer", PKI, OWNER),
     )
-    certificates = (certificate(f"{PKI}/ca.crt", "ca/etcd", OWNER), *own)
+    certificates = (authority(f"{PKI}/ca.crt", "ca/etcd", OWNER), *own)
     service = Service(
         name=SERVICE,
         description="etcd key-value store",

@@ -20,6 +20,7 @@ SERVICE = "kube-proxy.service"
 FOLDER = "/var/lib/kube-proxy"
 CONFIG = f"{FOLDER}/config.yaml"
 OOM_PROXY = -999
+TRACES = (f"data {FOLDER}", "table ip kube-proxy", "table ip6 kube-proxy")
 
 
 def component(context: NodeContext) -> Component:
@@ -38,7 +39,7 @@ def component(context: NodeContext) -> Component:
     directories = (("755", "root:root", FOLDER),)
     balancer = (haproxy.NAME,) if haproxy.local(context) else ()
     after = (SYSTEM, AUTHORITIES, *balancer)
-    return Component(NAME, files, service.unit, directories, after, programs=("nft",))
+    return Component(NAME, files, service.unit, directories, after, programs=("nft",), traces=TRACES)
 
 
 def _config(context: NodeContext) -> dict[str, Any]:

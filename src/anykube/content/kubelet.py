@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from anykube.content import containerd, haproxy, images, kubeconfig
+from anykube.content import cni, containerd, haproxy, images, kubeconfig
 from anykube.content.apiserver import CIPHER_SUITES
 from anykube.content.authorities import CLUSTER_CA
 from anykube.content.authorities import NAME as AUTHORITIES
-from anykube.content.cni import NAME as CNI
 from anykube.content.context import NodeContext
 from anykube.content.files import binary, certificate_and_key, yaml_config
 from anykube.content.model import Component
@@ -22,6 +21,15 @@ from anykube.spec.nodes import Node
 NAME = "kubelet"
 SERVICE = "kubelet.service"
 CONFIG = f"{KUBELET}/config.yaml"
+TRACES = (
+    f"data {KUBELET}",
+    "data /var/log/pods",
+    "data /var/log/containers",
+    f"mounts {KUBELET}/",
+    "cgroup kubepods",
+    "chains KUBE-",
+    *(f"builtin {family} {table}" for family in ("ip", "ip6") for table in ("filter", "nat", "mangle")),
+)
 ROLE_LABEL = "node-role.kubernetes.io/"
 RESERVED_DOMAINS = ("kubernetes.io", "k8s.io")
 """Labels in these domains are refused from a kubelet, but for a few."""
@@ -65,8 +73,8 @@ def component(context: NodeContext) -> Component:
     files = (binary(NAME), *credentials, *serving, yaml_config(CONFIG, _config(context)), service.file())
     directories = (("750", "root:root", KUBELET),)
     balancer = (haproxy.NAME,) if haproxy.local(context) else ()
-    after = (SYSTEM, AUTHORITIES, containerd.NAME, images.NAME, CNI, *balancer)
-    return Component(NAME, files, service.unit, directories, after)
+    after = (SYSTEM, AUTHORITIES, containerd.NAME, images.NAME, cni.NAME, *balancer)
+    return Component(NAME, files, service.unit, directories, after, traces=(*TRACES, *cni.TRACES))
 
 
 def _flags(context: NodeContext) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from anykube.content.context import NodeContext
 from anykube.content.files import BINARY_MODE
 from anykube.content.model import Component, File, Text
-from anykube.content.paths import INPUTS, LIBRARY, STAMPS
+from anykube.content.paths import INPUTS, KEPT, LIBRARY, SNAPSHOTS, SOFTWARE, STAMPS
 from anykube.content.unit import RECORD_INPUTS, Service, command_line
 from anykube.facts.probe_script import STAMP_SHELL
 
@@ -16,6 +16,14 @@ USERS = "/etc/sysusers.d/anykube.conf"
 PREPARE = f"{LIBRARY}/prepare-system"
 RESOLV_CONF = "/run/anykube/resolv.conf"
 """A link to the real name servers: with the stub of systemd-resolved CoreDNS would ask itself."""
+
+ETCD_USER = "etcd"
+TRACES = (
+    f"sysctls {SYSCTLS}",
+    f"file {RESOLV_CONF}",
+    *(f"data {folder}" for folder in (SNAPSHOTS, SOFTWARE, KEPT)),
+)
+"""Kernel modules are not among them: unloading one could take it from others, and they end with the boot."""
 
 MODULES = ("overlay", "br_netfilter", "nf_conntrack", "vxlan")
 
@@ -113,7 +121,7 @@ def component(context: NodeContext) -> Component:
         File(SYSCTLS, Text(_sysctls(context))),
     ]
     if context.node.etcd:
-        files.append(File(USERS, Text('u etcd - "etcd key-value store" /var/lib/etcd\n')))
+        files.append(File(USERS, Text(f'u {ETCD_USER} - "etcd key-value store" /var/lib/etcd\n')))
     service = Service(
         name=SERVICE,
         description="Kernel modules, sysctls and users for Kubernetes",
@@ -122,7 +130,9 @@ def component(context: NodeContext) -> Component:
         inputs=[file.path for file in files],
         settings=(("ExecStop", command_line(("/bin/rm", "-f", RESOLV_CONF))),),
     )
-    return Component(NAME, (*files, service.file()), service.unit, (("755", "root:root", LIBRARY),))
+    traces = (*TRACES, *((f"user {ETCD_USER}",) if context.node.etcd else ()))
+    directories = (("755", "root:root", LIBRARY),)
+    return Component(NAME, (*files, service.file()), service.unit, directories, traces=traces)
 
 
 def _sysctls(context: NodeContext) -> str:

@@ -9,30 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from anykube.content.etcd import BIRTH
 from anykube.content.model import File, Source
-from anykube.content.paths import CONTAINERD, ETCD, KUBELET, SNAPSHOTS
+from anykube.content.node import unit_traces
 from anykube.errors import CommandError, FencedError
 from anykube.execute import node_scripts
 from anykube.execute.archive import pack, require_plain, stream
+from anykube.execute.clean_script import CLEAN
 from anykube.facts.probe import UNIT
 from anykube.transports.base import Result, Transport
 from anykube.transports.exchange import Input
 
 Resolve = Callable[[Source], tuple[bytes | Path, str]]
 """The bytes of a source, or the local file that holds them, and their sha256."""
-
-UNIT_DATA = {
-    "etcd.service": (ETCD, BIRTH),
-    "containerd.service": (CONTAINERD, "/run/containerd"),
-    "kubelet.service": (KUBELET, "/var/log/pods", "/var/log/containers", "/run/flannel"),
-    "kube-proxy.service": ("/var/lib/kube-proxy",),
-    "kube-apiserver.service": ("/var/log/kubernetes",),
-}
-"""Where units keep what they make: `clean` empties these folders if they are ours."""
-
-OWN_DATA = (SNAPSHOTS,)
-"""Folders of anykube itself whose files are not in the ledger one by one; `clean` empties them too."""
 
 UNIT_STATES = ("started", "restarted", "reloaded", "stopped", "absent")
 BASE_SECONDS = 60.0
@@ -43,13 +31,17 @@ BYTES_PER_SECOND = 1_000_000
 
 
 class NodeHand:
-    """Changes one node over its transport."""
+    """Changes one node over its transport. `made`: whether anykube made the machine, so that nothing on it is
+    somebody else's."""
 
-    def __init__(self, transport: Transport, lineage: str, epoch: int, resolve: Resolve) -> None:
+    def __init__(
+        self, transport: Transport, lineage: str, epoch: int, resolve: Resolve, *, made: bool = False
+    ) -> None:
         self._transport = transport
         self._lineage = lineage
         self._epoch = epoch
         self._resolve = resolve
+        self._made = "made" if made else ""
 
     async def put(self, files: Sequence[File], directories: Sequence[tuple[str, str, str]] = ()) -> None:
         """Make directories (mode, owner, path) and place files: verified all together, then renamed."""
@@ -57,16 +49,14 @@ class NodeHand:
         for _, _, path in directories:
             require_plain(path)
         seconds = BASE_SECONDS + sum(parcel.size for parcel in parcels) / BYTES_PER_SECOND
-        await self._run(
-            f"placing {len(files)} files", node_scripts.PUT, (), stream(parcels, directories), seconds
-        )
+        content = stream(parcels, directories)
+        await self._run(f"placing {len(files)} files", node_scripts.PUT, (self._made,), content, seconds)
 
     async def remove(self, paths: Sequence[str]) -> None:
         """Remove files that the ledger lists; others are not ours and stay."""
         for path in paths:
             require_plain(path)
-        lines = "".join(f"{path}\n" for path in [*paths, "end"]).encode()
-        await self._run(f"removing {len(paths)} files", node_scripts.REMOVE, (), lines, BASE_SECONDS)
+        await self.listed(f"removing {len(paths)} files", node_scripts.REMOVE, (), paths, BASE_SECONDS)
 
     async def set_unit(self, unit: str, state: str) -> None:
         """Bring a unit to 'started' (and enabled), 'restarted', 'reloaded', 'stopped' or 'absent'.
@@ -75,13 +65,12 @@ class NodeHand:
         """
         if not UNIT.fullmatch(unit) or state not in UNIT_STATES:
             raise ValueError(f"not a unit and a state: {unit!r}, {state!r}")
-        arguments = (unit, state, *UNIT_DATA.get(unit, ()))
+        arguments = (unit, state, self._made, *unit_traces().get(unit, ()))
         await self._run(f"{unit} {state}", node_scripts.SET_UNIT, arguments, None, UNIT_SECONDS)
 
     async def clean(self) -> None:
         """Remove everything the ledger lists and what those things made; the ledger itself last."""
-        data = (*OWN_DATA, *(folder for folders in UNIT_DATA.values() for folder in folders))
-        await self._run("cleaning the node", node_scripts.CLEAN, data, None, UNIT_SECONDS)
+        await self._run("cleaning the node", CLEAN, (), None, UNIT_SECONDS)
 
     async def script(
         self,
@@ -94,6 +83,13 @@ class NodeHand:
     ) -> str:
         """Run one more script that begins with the fence; its output. `tolerant`: any status will do."""
         return await self._run(what, text, arguments, None, seconds, tolerant=tolerant)
+
+    async def listed(
+        self, what: str, text: str, arguments: Sequence[str], lines: Sequence[str], seconds: float
+    ) -> None:
+        """Run a script that begins with the fence and reads lines, and 'end'."""
+        content = "".join(f"{line}\n" for line in [*lines, "end"]).encode()
+        await self._run(what, text, arguments, content, seconds)
 
     async def _run(
         self,

@@ -1,4 +1,5 @@
-"""The shell that changes a node: place files, remove them, set a unit, clean the node. Used by node.py only.
+"""The shell that changes a node: place files, remove them, set a unit. Used by node.py only; clean_script.py
+takes all of it away again.
 
 Every script starts with the fence and is complete in itself: killed at any line, it can be run again.
 Names come as arguments or on standard input, never as part of the text. Needs a POSIX sh, coreutils, tar.
@@ -6,7 +7,7 @@ Names come as arguments or on standard input, never as part of the text. Needs a
 
 from __future__ import annotations
 
-from anykube.content.paths import INPUTS, LEDGER, OWNER, STAMP_THRESHOLD, STAMPS, STATE, UNITS
+from anykube.content.paths import INPUTS, LEDGER, ORIGINALS, OWNER, STAMP_THRESHOLD, STAMPS, STATE, UNITS
 from anykube.facts.probe_script import STAMP_SHELL
 
 FENCED = 75
@@ -15,7 +16,7 @@ FENCED_WORD = "anykube-fenced:"
 
 HEAD = (
     f"STATE={STATE} OWNER={OWNER} LEDGER={LEDGER} STAMPS={STAMPS} INPUTS={INPUTS} UNITS={UNITS}\n"
-    f"THRESHOLD={STAMP_THRESHOLD} FENCED={FENCED} FENCED_WORD={FENCED_WORD}\n"
+    f"THRESHOLD={STAMP_THRESHOLD} FENCED={FENCED} FENCED_WORD={FENCED_WORD} ORIGINALS={ORIGINALS}\n"
     + r"""
 export LC_ALL=C TZ=UTC PATH=/usr/sbin:/usr/bin:/sbin:/bin
 umask 077
@@ -75,7 +76,17 @@ write_ledger() {
 save_ledger() { [ -z "$additions" ] || write_ledger; }
 of_kind() { [ ! -r "$LEDGER" ] || while IFS= read -r line; do
     case $line in "$1 "*) printf '%s\n' "${line#"$1 "}" ;; esac; done <"$LEDGER"; }
+note_folder() {
+    folder=$1
+    while [ -n "$folder" ] && [ ! -d "$folder" ]; do note "directory $folder"; folder=${folder%/*}; done
+}
 temporary_of() { temporary="${1%/*}/.${1##*/}.anykube-new"; }
+original_of() { stamp_of "$1"; original=$ORIGINALS/${stamp##*/}; }
+# Puts back what was there before us, if it is still kept: a run that was killed here may have done it.
+put_back() {
+    original_of "$1"
+    ! { [ -e "$original" ] || [ -L "$original" ]; } || mv -f "$original" "$1" || fail "cannot put back $1"
+}
 # Reads paths, one a line, and gives them to a command as arguments.
 each() { tr '\n' '\0' | xargs -0 -r "$@"; }
 """
@@ -85,7 +96,7 @@ each() { tr '\n' '\0' | xargs -0 -r "$@"; }
 PUT = (
     HEAD
     + r"""
-directories= files= complete=
+directories= files= complete= made=$1
 while IFS= read -r line; do
     case $line in
         end) complete=yes; break ;;
@@ -97,15 +108,24 @@ done
 [ -n "$complete" ] || fail 'the connection ended inside the manifest'
 
 claim
-note_folder() {
-    folder=$1
-    while [ -n "$folder" ] && [ ! -d "$folder" ]; do note "directory $folder"; folder=${folder%/*}; done
+# How a folder was that we only use; once.
+note_mode() {
+    case $known$additions in *"${newline}mode $1 "*) return ;; esac
+    was=$(stat -c '%a %U:%G' "$1") || fail "cannot look at $1"
+    [ "$was" = "$2" ] || note "mode $1 $was"
 }
-is_empty() { [ -z "$(ls -A "$1" 2>/dev/null)" ]; }
+# What is in the place of a file of ours, and is not ours, is kept before it is replaced.
+keep_original() {
+    ! noted "file $1" && ! noted "original $1" || return 0
+    original_of "$1"
+    mkdir -p "$ORIGINALS" && rm -rf "$original.new" && cp -a "$1" "$original.new" &&
+        mv -f "$original.new" "$original" || fail "cannot keep what was at $1"
+    note "original $1"
+}
 while read -r mode owner path; do
     [ -n "$path" ] || continue
-    noted "directory $path" || if [ -d "$path" ]; then ! is_empty "$path" || note "directory $path"
-    else note_folder "$path"; fi
+    if [ ! -d "$path" ]; then note_folder "$path"
+    else noted "directory $path" || note_mode "$path" "$mode $owner"; fi
 done <<LIST
 $directories
 LIST
@@ -113,7 +133,8 @@ hashes= folders= large=
 while read -r sha256 mode owner size path; do
     [ -n "$path" ] || continue
     [ ! -d "$path" ] || fail "$path is a directory; a file should be there"
-    [ -e "$path" ] || [ -L "$path" ] || note "file $path"
+    if [ ! -e "$path" ] && [ ! -L "$path" ]; then noted "original $path" || note "file $path"
+    elif [ -z "$made" ]; then keep_original "$path"; fi
     note_folder "${path%/*}"
     temporary_of "$path"
     temporaries="$temporaries$temporary$newline"
@@ -171,8 +192,9 @@ done
 exit 0
 """
 )
-"""Arguments: lineage, epoch. Input: lines 'directory MODE OWNER PATH', 'file SHA256 MODE OWNER SIZE PATH',
-'end', then a tar of the files under their temporary names. Nothing is renamed before all is verified."""
+"""Arguments: lineage, epoch, 'made' for a machine on which nothing is somebody else's. Input: lines
+'directory MODE OWNER PATH', 'file SHA256 MODE OWNER SIZE PATH', 'end', then a tar of the files under their
+temporary names. Nothing is renamed before all is verified."""
 
 REMOVE = (
     HEAD
@@ -185,11 +207,12 @@ done
 [ -n "$complete" ] || fail 'the connection ended inside the list of paths'
 claim
 while IFS= read -r path; do
-    noted "file $path" || continue
+    noted "file $path" || noted "original $path" || continue
     stamp_of "$path"
     temporary_of "$path"
-    rm -f "$path" "$stamp" "$temporary" || fail "cannot remove $path"
-    forget "file $path"
+    rm -f "$stamp" "$temporary" || fail "cannot remove $temporary"
+    if noted "file $path"; then rm -f "$path" || fail "cannot remove $path"; else put_back "$path"; fi
+    for kind in file original; do ! noted "$kind $path" || forget "$kind $path"; done
     case $path in "$UNITS"/*) reload=yes ;; esac
 done <<LIST
 $paths
@@ -205,8 +228,8 @@ SET_UNIT = (
     HEAD
     + r"""
 claim
-unit=$1 state=$2 said=
-shift 2
+unit=$1 state=$2 made=$3 said=
+shift 3
 explain() {
     systemctl status --no-pager --full --lines=0 -- "$unit" 2>&1 | cut -c 1-300 | head -n 12 >&2
     journalctl --no-pager --output=cat --lines=30 --unit="$unit" 2>&1 | cut -c 1-300 | tail -n 30 >&2
@@ -215,12 +238,50 @@ explain() {
     exit 1
 }
 ask() { said=$("$@" 2>&1) || explain; }
+# Whether something is there already, and so not ours: nothing of that may be noted.
+is_there() {
+    [ -z "$made" ] || return 1
+    case $1 in
+        data)
+            for found in "$2"/* "$2"/.[!.]*; do
+                [ -e "$found" ] || [ -L "$found" ] || continue
+                noted "file $found" || noted "directory $found" || return 0
+            done
+            return 1 ;;
+        file | directory) [ -e "$2" ] || [ -L "$2" ] ;;
+        files) set -- "$2"*; [ -e "$1" ] ;;
+        device) [ -e "/sys/class/net/$2" ] ;;
+        table | builtin) ! command -v nft >/dev/null || nft list table $2 >/dev/null 2>&1 ;;
+        chains) (iptables-save; ip6tables-save) 2>/dev/null | grep -q "^:$2" ;;
+        user) id "$2" >/dev/null 2>&1 ;;
+        *) return 1 ;;
+    esac
+}
+note_sysctls() {
+    [ ! -r "$1" ] || while IFS=' =' read -r name value; do
+        name=${name#-} file=/proc/sys/
+        case $name in '' | '#'*) continue ;; esac
+        case $known$additions in *"${newline}sysctl $name "*) continue ;; esac
+        file=$file$(printf %s "$name" | tr . /) before=
+        [ ! -w "$file" ] || read -r before <"$file" || :
+        [ -z "$before" ] || [ "$before" = "$value" ] || note "sysctl $name $before"
+    done <"$1"
+}
+note_traces() {
+    for trace do
+        kind=${trace%% *} name=${trace#* }
+        case $kind in sysctls) note_sysctls "$name"; continue ;; esac
+        noted "$trace" || is_there "$kind" "$name" || {
+            case $kind in data) note_folder "$name" ;; esac
+            note "$trace"
+        }
+    done
+}
 prepare() {
-    if ! noted "unit $unit"; then
-        for data do [ -n "$(ls -A "$data" 2>/dev/null)" ] || note "directory $data"; done
-        note "unit $unit"
-        save_ledger
-    fi
+    note_traces "$@"
+    note_folder "$UNITS/multi-user.target.wants"
+    note "unit $unit"
+    save_ledger
     unlock
     about=$(systemctl show -p LoadState -p NeedDaemonReload -p UnitFileState -p ActiveState -- "$unit") ||
         explain
@@ -259,103 +320,6 @@ case $state in
 esac
 """
 )
-"""Arguments: lineage, epoch, unit, state, then the folders the unit keeps its data in. A data folder that is
-absent or empty when the unit first starts is ours from then on. 'stopped' lasts until the next start of the
-unit or of the machine: its files stay, and it stays enabled."""
-
-CLEAN = (
-    HEAD
-    + r"""
-claim
-in_ledger() { case $known in *"$newline$1"*) return 0 ;; esac; return 1; }
-is_data() { for data in $DATA; do [ "$1" != "$data" ] || return 0; done; return 1; }
-DATA=$*
-"""
-    + r"""
-stop_units() {
-    units=$(of_kind unit)
-    [ -n "$units" ] || return 0
-    # The kubelet first: it would start again what the others stop.
-    case $units in *kubelet.service*) systemctl stop -- kubelet.service 2>/dev/null ;; esac
-    printf '%s\n' "$units" | each systemctl stop -- 2>/dev/null
-    printf '%s\n' "$units" | each systemctl disable --quiet --no-reload -- 2>/dev/null
-    for unit in $units; do
-        rm -f "$UNITS/multi-user.target.wants/$unit"
-        ! systemctl is-active --quiet -- "$unit" || fail "$unit does not stop"
-    done
-}
-# Pods and their shims outlive containerd on purpose, so they are found by their control group and binary.
-of_pods() {
-    for process in /proc/[0-9]*; do
-        case $(readlink "$process/exe" 2>/dev/null) in
-            /usr/local/bin/containerd-shim*) printf '%s\n' "${process#/proc/}"; continue ;;
-        esac
-        [ ! -r "$process/cgroup" ] || while IFS= read -r group; do
-            case $group in *:/kubepods*) printf '%s\n' "${process#/proc/}"; break ;; esac
-        done 2>/dev/null <"$process/cgroup"
-    done
-}
-end_pods() {
-    rounds=0
-    while left=$(of_pods) && [ -n "$left" ]; do
-        [ "$rounds" -lt 100 ] || fail "processes of pods do not end: $(printf '%s ' $left)"
-        kill -9 $left 2>/dev/null
-        rounds=$((rounds + 1))
-        sleep 0.1
-    done
-}
-unmount_pods() {
-    [ ! -r /proc/mounts ] || while read -r device point rest; do
-        case $point in
-            /var/lib/kubelet/* | /run/containerd/* | /run/netns/cni-*) printf '%b\n' "$point" ;;
-        esac
-    done </proc/mounts | sort -r | each sh -c 'for point do umount "$point" || umount -l "$point"; done' sh
-    rm -f /run/netns/cni-*
-}
-remove_network() {
-    for device in cni0 flannel.1 flannel-v6.1; do
-        [ ! -e "/sys/class/net/$device" ] || ip link delete "$device"
-    done
-    ! command -v nft >/dev/null || for table in 'ip kube-proxy' 'ip6 kube-proxy' \
-        'ip flannel-ipv4' 'ip6 flannel-ipv6'; do nft delete table $table 2>/dev/null; done
-    for family in iptables ip6tables; do
-        command -v "$family-save" >/dev/null || continue
-        rules=$("$family-save" 2>/dev/null)
-        case $rules in *KUBE-* | *FLANNEL-* | *CNI-*)
-            printf '%s\n' "$rules" | grep -Ev 'KUBE-|FLANNEL-|CNI-' | "$family-restore" ;;
-        esac
-    done
-    rm -rf /run/flannel /var/lib/cni /etc/cni/net.d/10-flannel.conflist
-}
-remove_files() {
-    of_kind file | while IFS= read -r path; do
-        [ ! -d "$path" ] || continue
-        temporary_of "$path"
-        printf '%s\n%s\n' "$path" "$temporary"
-    done | each rm -f || fail 'files cannot be removed'
-    of_kind directory | sort -r | while IFS= read -r folder; do
-        [ -d "$folder" ] && [ ! -L "$folder" ] || continue
-        ! is_data "$folder" || rm -rf "$folder"/* "$folder"/.[!.]* "$folder"/..?* ||
-            fail "cannot empty $folder"
-        rmdir "$folder" 2>/dev/null
-    done
-}
-if [ -s "$LEDGER" ]; then
-    stop_units
-    if in_ledger 'unit kubelet.service' || in_ledger 'unit containerd.service'; then
-        end_pods
-        unmount_pods
-        remove_network
-    fi
-    remove_files
-    ! command -v systemctl >/dev/null || { systemctl daemon-reload; systemctl reset-failed; } 2>/dev/null
-fi
-rm -rf "$INPUTS" "$STAMPS"
-rmdir "${INPUTS%/*}" 2>/dev/null
-rm -f "$LEDGER"
-rm -f "$OWNER" "$STATE/lock" "$STATE"/*.new
-rmdir "$STATE" 2>/dev/null
-exit 0
-"""
-)
-"""Arguments: lineage, epoch, then every folder that holds data of units. The ledger goes last."""
+"""Arguments: lineage, epoch, unit, state, 'made' as above, then what the unit leaves (facts/ledger.py). Of
+that, what is absent when the unit is started is ours from then on. 'stopped' lasts until the next start of
+the unit or of the machine: its files stay, and it stays enabled."""

@@ -76,12 +76,20 @@ class SystemFacts:
 
 @dataclass(frozen=True, slots=True)
 class LedgerFacts:
-    """What anykube noted on the host: whose it is, the newest run it saw, and every path put there."""
+    """What anykube noted on the host: whose it is, the newest run it saw, every path put there, and its lines
+    of the other kinds (facts/ledger.py). others: containers of somebody else in our containerd."""
 
     lineage: str = ""
     epoch: int = 0
     paths: frozenset[str] = frozenset()
     units: frozenset[str] = frozenset()
+    traces: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
+
+    @property
+    def empty(self) -> bool:
+        """Whether anykube has never been there, or has left nothing."""
+        return not (self.lineage or self.paths or self.units or self.traces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from anykube.errors import AnswerError
 from anykube.facts import etcd_answers
 from anykube.facts.etcd import View
 from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, SystemFacts, UnitFacts
+from anykube.facts.ledger import KINDS
 from anykube.facts.probe_script import DISKS, STAMP_SHELL, TEXT
 
 __all__ = ["PATH", "STAMP_SHELL", "UNIT", "parse", "script"]
@@ -264,14 +265,23 @@ def _ledger(lines: Iterable[str]) -> LedgerFacts:
     lineage, epoch = "", 0
     paths: set[str] = set()
     units: set[str] = set()
+    traces: set[str] = set()
+    others: set[str] = set()
     for line in lines:
         match line.split(" ", 2):
             case ["owner", owner, number]:
                 lineage, epoch = _word(owner), _number(number)
-            case ["noted", "file" | "directory", path] if PATH.fullmatch(path):
+            case ["noted", "file" | "original" | "directory" as kind, path] if PATH.fullmatch(path):
                 paths.add(path)
+                traces.update(() if kind != "original" else (f"{kind} {path}",))
             case ["noted", "unit", unit] if UNIT.fullmatch(unit):
                 units.add(unit)
+            case ["noted", kind, name] if kind in KINDS and name.isprintable():
+                traces.add(f"{kind} {name}")
+            case ["other", *container] if " ".join(container).isprintable():
+                others.add(" ".join(container))
             case _:
                 raise _NotUnderstood(line)
-    return LedgerFacts(lineage, epoch, frozenset(paths), frozenset(units))
+    return LedgerFacts(
+        lineage, epoch, frozenset(paths), frozenset(units), frozenset(traces), frozenset(others)
+    )

@@ -87,7 +87,7 @@ free_space() {
 }
 in_files() {
     pending=
-    stats=$({ printf '%s\n' "$1"; noted file; } | sort -u | tr '\n' '\0' |
+    stats=$({ printf '%s\n' "$1"; noted file; noted original; } | sort -u | tr '\n' '\0' |
         xargs -0 -r stat -c '%f %a %U:%G %s %y %z %n' 2>/dev/null)
     while read -r type mode owner size mday mtime mzone cday ctime czone path; do
         [ -n "$path" ] || continue
@@ -133,6 +133,11 @@ in_inputs() {
 in_ledger() {
     first_line owner "$OWNER"
     [ ! -r "$LEDGER" ] || while IFS= read -r line; do say noted "$line"; done <"$LEDGER"
+    noted containers | while IFS= read -r folder; do
+        for found in "${folder%/*}"/*/*; do
+            case $found in "$folder"/* | */\*) ;; *) say other "${found#"${folder%/*}"/}" ;; esac
+        done
+    done
 }
 in_etcd() {
     [ ! -d "$ETCD_DATA" ] || echo data

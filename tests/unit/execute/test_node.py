@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from anykube.content.model import ArtifactFile, File, SecretPart, Source, Text
-from anykube.content.paths import LEDGER, OWNER, STAMP_THRESHOLD, STAMPS, STATE
+from anykube.content.paths import LEDGER, ORIGINALS, OWNER, STAMP_THRESHOLD, STAMPS, STATE
 from anykube.errors import AnykubeError, ArtifactError, CommandError, FencedError, TransportError
 from anykube.execute import archive
 from anykube.execute.node import NodeHand
@@ -117,8 +117,10 @@ async def test_the_ledger_holds_what_was_not_there_before(
     tool = File("/opt/tools/bin/tool", Text("x"), "755")
     await hand.put([CONFIG, tool], folders)
     await hand.put([CONFIG, tool], folders)
-    ours = {tool.path, "/opt/tools/bin", "/opt/tools", "/opt", "/var/lib/data"}
-    assert (await look(transport)).ledger.paths == ours
+    ours = {tool.path, "/opt/tools/bin", "/opt/tools", "/opt", CONFIG.path}
+    ledger = (await look(transport)).ledger
+    assert ledger.paths == ours
+    assert ledger.traces == {f"original {CONFIG.path}", "mode /var/lib/data 755 root:root"}
     assert host.path(LEDGER).read_text().splitlines() == sorted(
         host.path(LEDGER).read_text().split("\n")[:-1]
     )
@@ -509,43 +511,83 @@ async def test_data_that_was_there_before_us_stays(host: SimulatedHost, hand: No
     assert host.path("/var/lib/etcd/theirs").read_text() == "keep"
 
 
+async def test_files_and_modes_that_were_there_before_come_back(
+    host: SimulatedHost, hand: NodeHand
+) -> None:
+    folder, config = host.path("/etc/app"), host.path(CONFIG.path)
+    folder.mkdir(mode=0o750)
+    config.write_text("theirs\n")
+    config.chmod(0o604)
+    host.path(APP.path).parent.mkdir(parents=True)
+    host.path(APP.path).symlink_to("/opt/theirs")
+    before = everything(host)
+    folders = [("755", "root:root", "/etc/app")]
+    await hand.put([CONFIG, APP], folders)
+    await hand.put([File(CONFIG.path, Text("colour: red\n")), APP], folders)
+    assert config.read_text() == "colour: red\n"
+    await hand.remove([CONFIG.path])
+    assert (config.read_text(), config.stat().st_mode & 0o777) == ("theirs\n", 0o604)
+    await hand.put([CONFIG], folders)
+    await hand.clean()
+    assert everything(host) == before
+    assert host.path(APP.path).readlink() == Path("/opt/theirs")
+
+
+async def test_nothing_is_kept_on_a_machine_that_was_made_for_the_cluster(
+    host: SimulatedHost, transport: SSHTransport
+) -> None:
+    hand = NodeHand(transport, "lineage-a", 5, resolve, made=True)
+    host.path("/etc/app").mkdir()
+    host.path(CONFIG.path).write_text("baked\n")
+    await hand.put([CONFIG])
+    assert not host.path(ORIGINALS).exists()
+
+
 MOUNTS = """overlay / overlay rw 0 0
 tmpfs /var/lib/kubelet tmpfs rw 0 0
 tmpfs /var/lib/kubelet/pods/a tmpfs rw 0 0
 tmpfs /var/lib/kubelet/pods/a/with\\040space tmpfs rw 0 0
 overlay /run/containerd/io.containerd.runtime/x/rootfs overlay rw 0 0
 nsfs /run/netns/cni-1234 nsfs rw 0 0
-nsfs /run/netns/theirs nsfs rw 0 0
+nsfs /run/netns/cni-9999 nsfs rw 0 0
 tmpfs /srv/foreign tmpfs rw 0 0
 """
 
 
-def _recorded(host: SimulatedHost, program: str) -> None:
-    host.path(f"/bin/{program}").write_text(f'#!/bin/sh\necho "{program} $*" >>/tmp/done\n')
+def _recorded(host: SimulatedHost, program: str, more: str = "") -> None:
+    host.path(f"/bin/{program}").write_text(f'#!/bin/sh\necho "{program} $*" >>/tmp/done\n{more}')
     host.path(f"/bin/{program}").chmod(0o755)
 
 
+BUNDLE = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/a/config.json"
+
+
 async def test_clean_unmounts_pods_and_removes_their_network(host: SimulatedHost, hand: NodeHand) -> None:
-    for program in ("umount", "ip", "nft"):
+    for program in ("umount", "ip"):
         _recorded(host, program)
+    _recorded(host, "nft", 'case "$*" in "list table"*) exit 1 ;; esac\n')
     host.path("/proc/mounts").write_text(MOUNTS)
-    host.path("/sys/class/net/cni0").mkdir()
     conflist, theirs = (
         host.path("/etc/cni/net.d/10-flannel.conflist"),
         host.path("/etc/cni/net.d/99-other.conf"),
     )
     conflist.parent.mkdir(parents=True)
-    for file in (conflist, theirs):
-        file.touch()
-    await hand.put([File("/etc/systemd/system/kubelet.service", Text(UNIT)), APP, CONFIG])
-    await hand.set_unit("kubelet.service", "started")
+    theirs.touch()
+    units = ("containerd.service", "kubelet.service", "kube-proxy.service")
+    await hand.put([*(File(f"/etc/systemd/system/{unit}", Text(UNIT)) for unit in units), APP, CONFIG])
+    for unit in units:
+        await hand.set_unit(unit, "started")
+    host.path("/sys/class/net/cni0").mkdir()
+    conflist.touch()
+    host.path(BUNDLE).parent.mkdir(parents=True)
+    host.path(BUNDLE).write_text('{"path":"/var/run/netns/cni-1234"}')
     await hand.clean()
     done = host.path("/tmp/done").read_text().splitlines()
     assert [line for line in done if line.startswith("umount")] == [
         "umount /var/lib/kubelet/pods/a/with space",
         "umount /var/lib/kubelet/pods/a",
-        "umount /run/netns/cni-1234",
         "umount /run/containerd/io.containerd.runtime/x/rootfs",
+        "umount /run/netns/cni-1234",
     ]
     assert [line for line in done if line.startswith("ip link")] == ["ip link delete cni0"]
     assert "nft delete table ip kube-proxy" in done
