@@ -76,7 +76,7 @@ async def admin_kubeconfig(cluster: Cluster, *, folders: Folders | None = None) 
         content = kubeconfig.render(
             cluster.name,
             server,
-            session.secrets.part("ca/cluster", "certificate"),
+            session.secrets.part("ca/cluster", "bundle"),
             session.secrets.part(ADMIN, "certificate"),
             session.secrets.part(ADMIN, "key"),
             USER,

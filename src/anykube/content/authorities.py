@@ -6,7 +6,7 @@ No key of a CA is ever put on a node: anykube issues all certificates itself, be
 from __future__ import annotations
 
 from anykube.content.context import NodeContext
-from anykube.content.files import KEY_MODE, certificate, key
+from anykube.content.files import KEY_MODE, authority, key
 from anykube.content.model import Component, File, SecretPart
 from anykube.content.paths import KUBERNETES, PKI
 
@@ -22,13 +22,13 @@ def component(context: NodeContext) -> Component:
     """The authorities that this node has to trust."""
     files: list[File] = []
     if context.node.kubelet or context.node.load_balancer:
-        files.append(certificate(CLUSTER_CA, "ca/cluster"))
+        files.append(authority(CLUSTER_CA, "ca/cluster"))
     if context.node.control_plane:
         files += [
-            certificate(ETCD_CA, "ca/etcd"),
-            certificate(FRONT_PROXY_CA, "ca/front-proxy"),
+            authority(ETCD_CA, "ca/etcd"),
+            authority(FRONT_PROXY_CA, "ca/front-proxy"),
             key(SERVICE_ACCOUNT_KEY, "service-account"),
-            File(SERVICE_ACCOUNT_PUBLIC, SecretPart("service-account", "public"), KEY_MODE),
+            File(SERVICE_ACCOUNT_PUBLIC, SecretPart("service-account", "bundle"), KEY_MODE),
         ]
     directories = (("755", "root:root", KUBERNETES), ("755", "root:root", PKI))
     return Component(NAME, tuple(files), directories=directories)

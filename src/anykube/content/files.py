@@ -35,6 +35,11 @@ def certificate(path: str, secret: str, owner: str = "root:root") -> File:
     return File(path, SecretPart(secret, "certificate"), CERTIFICATE_MODE, owner)
 
 
+def authority(path: str, secret: str, owner: str = "root:root") -> File:
+    """The certificates of a CA that are trusted: more than one while it is being replaced."""
+    return File(path, SecretPart(secret, "bundle"), CERTIFICATE_MODE, owner)
+
+
 def key(path: str, secret: str, owner: str = "root:root") -> File:
     """A private key."""
     return File(path, SecretPart(secret, "key"), KEY_MODE, owner)

@@ -23,7 +23,8 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class SecretPart:
-    """A part ('certificate', 'key', 'public', 'value') of a secret in the cluster's secret store."""
+    """A part of a secret in the cluster's secret store: 'certificate', 'key', 'public', 'value', or 'bundle':
+    all certificates of a CA, or public keys of a key pair, that are trusted."""
 
     secret: str
     part: str

@@ -116,4 +116,4 @@ async def _endpoint(api: ApiEndpoint, ports: Ports) -> str:
     """What is wrong with an address that is not a server's own."""
     if not api.shared:
         return ""
-    return await endpoint_trouble(api.url, ports.secrets.part("ca/cluster", "certificate").reveal())
+    return await endpoint_trouble(api.url, ports.secrets.part("ca/cluster", "bundle").reveal())

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -40,6 +39,14 @@ def issue(store: SecretStore, requests: Sequence[CertificateRequest], now: datet
         )
         bundle = certificate.public_bytes(Encoding.PEM) + kinds.private_pem(key)
         store.put(request.secret, kinds.CERTIFICATE, Secret(bundle), replace=not request.is_authority)
+
+
+def new_key(kind: str, request: CertificateRequest | SecretRequest, now: datetime) -> Secret:
+    """What a ring (pki/kinds.py) holds of one more key, just made."""
+    if isinstance(request, CertificateRequest):
+        key = ec.generate_private_key(ec.SECP256R1())
+        return Secret(_authority(request, key, now).public_bytes(Encoding.PEM) + kinds.private_pem(key))
+    return Secret(_encryption_config() if kind == kinds.ENCRYPTION_CONFIG else _key_pair())
 
 
 def generate(store: SecretStore, requests: Sequence[SecretRequest]) -> None:
@@ -187,16 +194,6 @@ def _ssh_key() -> bytes:
 
 def _encryption_config() -> bytes:
     # The name is stored with every encrypted value: it must differ from any later key's.
-    name = f"key-{datetime.now(UTC):%Y-%m-%d}"
+    name = f"key-{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}"
     secret = base64.b64encode(os.urandom(kinds.SECRETBOX_KEY_BYTES)).decode()
-    document = {
-        "apiVersion": "apiserver.config.k8s.io/v1",
-        "kind": "EncryptionConfiguration",
-        "resources": [
-            {
-                "resources": ["secrets"],
-                "providers": [{"secretbox": {"keys": [{"name": name, "secret": secret}]}}, {"identity": {}}],
-            }
-        ],
-    }
-    return yaml.safe_dump(document, sort_keys=False).encode()
+    return kinds.encryption_document([{"name": name, "secret": secret}])

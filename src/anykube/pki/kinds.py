@@ -2,14 +2,18 @@
 
 Pure on bytes: content in, parts out, Damaged if a byte is not as it should be. pki/store.py reads and
 writes the files; pki/authority.py makes new content.
+
+A CA, a key pair and an encryption configuration are rings: one key or several, of which the first is used and
+all are trusted. pki/rings.py turns them.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import yaml
 from cryptography import x509
@@ -25,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from anykube.pki.certificates import fingerprint, is_authority
 from anykube.secret import Secret
 
 CERTIFICATE = "certificate"
@@ -51,10 +56,16 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The parts of one secret, by name, and its certificate if it has one."""
+    """The parts of one secret, by name, and its certificate if it has one.
+
+    ring: what it holds of each of its keys, by the key's id, the one in use first. authorities: the
+    certificates of a CA, in that order.
+    """
 
     parts: Mapping[str, Secret]
     certificate: x509.Certificate | None = None
+    ring: Mapping[str, Secret] = field(default_factory=dict)
+    authorities: tuple[x509.Certificate, ...] = ()
 
 
 def private_pem(key: EllipticCurvePrivateKey) -> bytes:
@@ -70,26 +81,54 @@ def elliptic_key(pem: bytes) -> EllipticCurvePrivateKey:
     return key
 
 
-def _require(pattern: re.Pattern[bytes], content: bytes, what: str) -> re.Match[bytes]:
-    match = pattern.fullmatch(content)
-    if match is None:
+def _require(pattern: re.Pattern[bytes], content: bytes, what: str) -> Sequence[re.Match[bytes]]:
+    """What matches the pattern, again and again, with nothing before, between or after."""
+    found = list(pattern.finditer(content))
+    if not found or b"".join(match[0] for match in found) != content:
         raise Damaged(f"not {what}, and nothing else")
-    return match
+    return found
 
 
 def _certificate(content: bytes) -> Content:
-    certificate_pem, key_pem = _require(_BUNDLE, content, "a certificate and its private key").groups()
-    certificate = x509.load_pem_x509_certificate(certificate_pem)
-    if certificate.public_key() != elliptic_key(key_pem).public_key():
-        raise Damaged("the private key is not that of the certificate")
-    return Content({"certificate": Secret(certificate_pem), "key": Secret(key_pem)}, certificate)
+    found = _require(_BUNDLE, content, "a certificate and its private key")
+    certificates: list[x509.Certificate] = []
+    for match in found:
+        certificate = x509.load_pem_x509_certificate(match[1])
+        if certificate.public_key() != elliptic_key(match[2]).public_key():
+            raise Damaged("the private key is not that of the certificate")
+        certificates.append(certificate)
+    parts = {"certificate": Secret(found[0][1]), "key": Secret(found[0][2])}
+    if not all(is_authority(certificate) for certificate in certificates):
+        if len(certificates) > 1:
+            raise Damaged("more than one certificate, and not all are authorities")
+        return Content(parts, certificates[0])
+    ids = [fingerprint(certificate) for certificate in certificates]
+    # The same bytes in whatever order: which one is used is nothing to those who trust them.
+    oldest_first = sorted(
+        zip(certificates, ids, found, strict=True), key=lambda one: (one[0].not_valid_before_utc, one[1])
+    )
+    parts["bundle"] = Secret(b"".join(match[1] for _, _, match in oldest_first))
+    ring = {name: Secret(match[0]) for name, match in zip(ids, found, strict=True)}
+    return Content(parts, certificates[0], _without_twins(ring, found), tuple(certificates))
 
 
 def _key_pair(content: bytes) -> Content:
-    _require(_KEY, content, "a private key")
-    public = elliptic_key(content).public_key()
-    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return Content({"key": Secret(content), "public": Secret(pem)})
+    found = _require(_KEY, content, "a private key")
+    publics = [_public_pem(match[0]) for match in found]
+    ring = {hashlib.sha256(pem).hexdigest(): Secret(m[0]) for pem, m in zip(publics, found, strict=True)}
+    parts = {"key": found[0][0], "public": publics[0], "bundle": b"".join(sorted(publics))}
+    return Content({name: Secret(value) for name, value in parts.items()}, ring=_without_twins(ring, found))
+
+
+def _public_pem(key_pem: bytes) -> bytes:
+    public = elliptic_key(key_pem).public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _without_twins(ring: Mapping[str, Secret], found: Sequence[object]) -> Mapping[str, Secret]:
+    if len(ring) != len(found):
+        raise Damaged("it holds the same key twice")
+    return ring
 
 
 def _ssh_key(content: bytes) -> Content:
@@ -101,18 +140,39 @@ def _ssh_key(content: bytes) -> Content:
     return Content({"key": Secret(content), "public": Secret(line + b"\n")})
 
 
-def _encryption_config(content: bytes) -> Content:
+def encryption_document(keys: Sequence[Mapping[str, str]]) -> bytes:
+    """The configuration of API servers: they write with the first of these secretbox keys, and read with all."""
+    document = {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "EncryptionConfiguration",
+        "resources": [
+            {
+                "resources": ["secrets"],
+                "providers": [{"secretbox": {"keys": [dict(key) for key in keys]}}, {"identity": {}}],
+            }
+        ],
+    }
+    return yaml.safe_dump(document, sort_keys=False).encode()
+
+
+def _encryption_keys(content: bytes) -> Sequence[Mapping[str, str]]:
     document = yaml.safe_load(content)
     if document["kind"] != "EncryptionConfiguration":
         raise Damaged("not an EncryptionConfiguration")
     secretbox, identity = document["resources"][0]["providers"]
     if identity != {"identity": {}}:
         raise Damaged("the provider for secrets that are not encrypted yet is missing")
-    keys = secretbox["secretbox"]["keys"]
+    keys: Sequence[Mapping[str, str]] = secretbox["secretbox"]["keys"]
     sizes = [len(base64.b64decode(key["secret"], validate=True)) for key in keys]
     if not sizes or any(size != SECRETBOX_KEY_BYTES for size in sizes):
         raise Damaged("a secretbox key does not have 32 bytes")
-    return Content({"value": Secret(content)})
+    return keys
+
+
+def _encryption_config(content: bytes) -> Content:
+    keys = _encryption_keys(content)
+    ring = {str(key["name"]): Secret(encryption_document([key])) for key in keys}
+    return Content({"value": Secret(content)}, ring=_without_twins(ring, keys))
 
 
 _PARSERS: Mapping[str, Callable[[bytes], Content]] = {
@@ -134,3 +194,11 @@ def parse(kind: str, content: bytes) -> Content:
     except (ValueError, TypeError, LookupError, yaml.YAMLError, UnsupportedAlgorithm):
         # Not chained: a parser's message may quote what it read.
         raise Damaged("it cannot be parsed") from None
+
+
+def joined(kind: str, ring: Sequence[Secret]) -> Secret:
+    """The content of a secret with these keys, each as `Content.ring` has it, the one to be used first."""
+    contents = [one.reveal() for one in ring]
+    if kind == ENCRYPTION_CONFIG:
+        return Secret(encryption_document([key for content in contents for key in _encryption_keys(content)]))
+    return Secret(b"".join(contents))

@@ -19,7 +19,7 @@ from cryptography import x509
 from anykube.errors import StateError
 from anykube.facts.secrets import SecretFacts
 from anykube.pki import kinds
-from anykube.pki.certificates import certificate_facts, is_authority
+from anykube.pki.certificates import certificate_facts
 from anykube.pki.inventory import Inventory
 from anykube.pki.kinds import Content
 from anykube.secret import Secret
@@ -63,11 +63,7 @@ class SecretStore:
     def facts(self) -> Mapping[str, SecretFacts]:
         """What can be said of each secret without showing it. All damaged ones are reported at once."""
         contents = self.contents()
-        authorities = [
-            content.certificate
-            for content in contents.values()
-            if content.certificate is not None and is_authority(content.certificate)
-        ]
+        authorities = [found for content in contents.values() for found in content.authorities]
         return {name: _facts(name, content, authorities) for name, content in contents.items()}
 
     def contents(self) -> Mapping[str, Content]:
@@ -116,6 +112,15 @@ class SecretStore:
             self._write(path, value, replace)
             if not replace:
                 self._inventory.add(name, value)
+
+    def turn(self, name: str, value: Secret) -> None:
+        """Give a ring of keys (pki/kinds.py) that is here another content; its kind stays."""
+        kind = self.kind(name)
+        if kind is None:
+            raise StateError(f"There is no secret {name} in {self.folder}.", remedy=RESTORE)
+        self.put(name, kind, value, replace=True)
+        with self._writing:
+            self._inventory.add(name, value)
 
     def forget_node(self, node: str) -> None:
         """Remove the certificates and keys of a node that is gone, and the folder that they were in."""
@@ -204,4 +209,5 @@ def _facts(name: str, content: Content, authorities: Sequence[x509.Certificate])
         name=name,
         parts={part: hashlib.sha256(value.reveal()).hexdigest() for part, value in content.parts.items()},
         certificate=certificate_facts(content.certificate, authorities) if content.certificate else None,
+        keys=tuple(content.ring),
     )

@@ -191,7 +191,7 @@ def test_1_1_19_to_21_certificates_and_keys(files: Mapping[str, File]) -> None:
 
 def test_2_7_etcd_has_an_authority_of_its_own(files: Mapping[str, File]) -> None:
     trusted = files["/etc/etcd/pki/ca.crt"].source
-    assert trusted == SecretPart("ca/etcd", "certificate")
+    assert trusted == SecretPart("ca/etcd", "bundle")
     assert trusted != files["/etc/kubernetes/pki/ca.crt"].source
 
 

@@ -142,7 +142,7 @@ def check_secrets_are_requested(context: NodeContext) -> None:
 def test_no_key_of_an_authority_is_on_a_node(case: tuple[str, NodeContext]) -> None:
     sources = [file.source for part in components(case[1]) for file in part.files]
     assert not any(
-        isinstance(source, SecretPart) and source.secret.startswith("ca/") and source.part != "certificate"
+        isinstance(source, SecretPart) and source.secret.startswith("ca/") and source.part != "bundle"
         for source in sources
     )
 

@@ -65,9 +65,9 @@ def test_parts_and_their_digests(store: SecretStore) -> None:
     assert tuple(facts) == store.names() == tuple(sorted(facts))
     parts = {name: set(secret.parts) for name, secret in facts.items()}
     assert parts == {
-        "ca/cluster": {"certificate", "key"},
+        "ca/cluster": {"certificate", "key", "bundle"},
         "nodes/a/kubelet": {"certificate", "key"},
-        "service-account": {"key", "public"},
+        "service-account": {"key", "public", "bundle"},
         "ssh/a": {"key", "public"},
         "encryption": {"value"},
     }

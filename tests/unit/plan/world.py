@@ -166,15 +166,15 @@ class World:
 
     def _generate(self, request: SecretRequest) -> None:
         assert request.secret not in self.secrets, f"{request.secret} was made again"
-        parts = {part: digest(request.secret, part) for part in ("key", "public", "value")}
-        self.secrets[request.secret] = SecretFacts(request.secret, parts)
+        parts = {part: digest(request.secret, part) for part in ("key", "public", "bundle", "value")}
+        self.secrets[request.secret] = SecretFacts(request.secret, parts, keys=(parts["key"],))
 
     def _issue(self, request: CertificateRequest) -> None:
         assert not (request.is_authority and request.secret in self.secrets), (
             f"{request.secret} was made again"
         )
         self.serial += 1
-        parts = {part: digest(request.secret, part, self.serial) for part in ("certificate", "key")}
+        parts = {part: digest(request.secret, part, self.serial) for part in ("certificate", "key", "bundle")}
         issuer = self.secrets[request.authority].certificate if request.authority else None
         certificate = CertificateFacts(
             common_name=request.common_name,
@@ -189,7 +189,8 @@ class World:
             issuer=issuer.fingerprint if issuer else "",
             fingerprint=parts["certificate"],
         )
-        self.secrets[request.secret] = SecretFacts(request.secret, parts, certificate)
+        keys = (certificate.fingerprint,) if request.is_authority else ()
+        self.secrets[request.secret] = SecretFacts(request.secret, parts, certificate, keys)
 
     def _put(self, node: str, files: tuple[File, ...]) -> None:
         host = self.hosts[node]
