@@ -22,6 +22,7 @@ from anykube.plan.recoverable import Recovery
 from anykube.run import Report, Run, observe_cluster
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
+from anykube.state import restoring
 from anykube.state.journal import start_run
 from anykube.workflow import begin
 
@@ -49,6 +50,7 @@ async def recover(  # noqa: PLR0913  all but two by name
     PlanError when there is a quorum, or when a second cluster could arise. Interrupted, it is run again.
     """
     async with Session(cluster, folders) as session, session.lock(f"recover {cluster.name}"):
+        restoring.refuse(session.folder, "recover")
         session.record = session.records.load() or session.record
         if not session.known:
             raise StateError(

@@ -21,7 +21,7 @@ from anykube.plan.assemble import plan as make_plan
 from anykube.plan.bootstrap import API_READY
 from anykube.plan.endpoint import ENDPOINT
 from anykube.plan.model import CLUSTER, LOCAL, Obstacle, Phase, PhasePlan, Plan
-from anykube.plan.restore import BEFORE
+from anykube.plan.restore import BEFORE, with_ghosts_cleared
 from anykube.plan.stale import difference
 from anykube.plan.status import Status
 from anykube.plan.status import status as make_status
@@ -30,6 +30,7 @@ from anykube.spec.nodes import nodes
 from anykube.state.journal import Journal
 
 PHASES = (
+    Phase.RENEW,
     Phase.REPLACE,
     Phase.ARTIFACTS,
     Phase.PROVISION,
@@ -115,8 +116,9 @@ class Run:
         ahead = 0
         for phase in PHASES:
             made = current.phase(phase)
-            # What is to be made anew has left after its phase, also if there was nothing to do for it.
-            self._session.replacing = frozenset()
+            if phase is not Phase.RENEW:
+                # What is to be made anew has left after its phase, also if there was nothing to do for it.
+                self._session.replacing = frozenset()
             self._leave_alone(made.obstacles)
             if not made.pending:
                 continue
@@ -135,17 +137,26 @@ class Run:
                 self._session.note_birth()
             current, report.status = await look(self._session)
         self._finish(report, current, outcomes, "anykube apply", ahead)
+        self._session.note_upgraded()
         return report
 
     def note(self, text: str) -> None:
         """Tell those who listen."""
         self._emit(Notice(text))
 
-    async def remove(self, made: Plan) -> Report:
-        """The one phase of destroy."""
+    async def renew(self, made: Plan) -> Report:
+        """The one phase of `certs renew`."""
+        report = Report(made)
+        self._emit(RunStarted(made.cluster, self._journal.run if self._journal else "", "renew"))
+        outcome = await self._phase(made.phase(Phase.RENEW), report)
+        self._finish(report, made, [outcome], "anykube certs renew, as before", 0)
+        return report
+
+    async def remove(self, made: Plan, again: str = "anykube destroy") -> Report:
+        """The one phase of destroy, or of reset."""
         report = Report(made)
         outcome = await self._phase(made.phase(Phase.REMOVE), report)
-        self._finish(report, made, [outcome], "anykube destroy", 0)
+        self._finish(report, made, [outcome], again, 0)
         return report
 
     def _leave_alone(self, obstacles: Sequence[Obstacle]) -> None:
@@ -236,7 +247,10 @@ async def look(session: Session) -> tuple[Plan, Status]:
         session.previous,
         replacing=session.replacing,
         drain_seconds=session.drain_seconds,
+        asked=session.asked,
     )
+    if session.restoring:
+        made = with_ghosts_cleared(made, facts, session.blueprint)
     return made, make_status(session.cluster, facts, session.blueprint, made)
 
 
@@ -255,7 +269,7 @@ def refuse_stale(saved: Plan | None, current: Plan, phases: Sequence[PhasePlan])
 
 def _worth_going_on(phase: Phase, outcome: Outcome) -> bool:
     """A node that failed does not stop the others; without software or without an API nobody can go on."""
-    if phase in (Phase.REPLACE, Phase.ARTIFACTS):
+    if phase in (Phase.RENEW, Phase.REPLACE, Phase.ARTIFACTS):
         return outcome.complete
     return not {API_READY, ENDPOINT} & {*outcome.failed, *outcome.blocked}
 

@@ -20,6 +20,7 @@ from anykube.paths import cache_dir, state_dir
 from anykube.pki.store import SecretStore
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.leave import DRAIN_SECONDS
+from anykube.plan.upgrade import PLAIN
 from anykube.ports import SUPER_ADMIN, Ports
 from anykube.providers.base import Provider
 from anykube.providers.registry import make_provider
@@ -56,7 +57,7 @@ class Session:
     """Everything that belongs to one cluster here. `record` and `blueprint` change as the run goes on.
 
     `replacing` are nodes to be made anew, until they have left; `drain_seconds` is how long a drain may take.
-    `files` are what this run brings to nodes, by name.
+    `files` are what this run brings to nodes, by name; `restoring`: whether it finishes a restore.
     """
 
     doors: ClassVar[Doors] = Doors()
@@ -75,13 +76,15 @@ class Session:
         self.blueprint = Blueprint(machines={})
         self.replacing: frozenset[str] = frozenset()
         self.drain_seconds = DRAIN_SECONDS
+        self.asked = PLAIN
         self.files: dict[str, Path] = {}
+        self.restoring = False
         self.provider: Provider = make_provider(
             cluster, self.folders.cache, self.secrets, self.store, self.departing
         )
         self._previous: tuple[str, Cluster | None] = ("", None)
         self._transports: dict[str, Transport] = {}
-        self._kube: KubeClient | None = None
+        self._kube: dict[tuple[bytes, bytes], KubeClient] = {}
 
     @property
     def known(self) -> bool:
@@ -148,6 +151,7 @@ class Session:
             forget_node=self.forget_node,
             fence=self.fence,
             files=self.files,
+            made=self.blueprint.creates,
         )
 
     def draw(self, taken: Sequence[str]) -> Blueprint:
@@ -194,14 +198,21 @@ class Session:
         if self.known and not self.record.born:
             self.record = self.records.save(replace(self.record, born=True))
 
+    def note_upgraded(self) -> None:
+        """Keep in the record that every node runs what the upgrade brought."""
+        if (upgrade := self.record.upgrade) is not None and not upgrade.finished:
+            done = replace(upgrade, finished=True)
+            self.record = self.records.save(replace(self.record, upgrade=done))
+
     def kube(self) -> KubeClient:
         """The Kubernetes API, as anykube itself."""
-        if self._kube is None:
-            ca = self.secrets.part("ca/cluster", "certificate").reveal()
-            certificate = self.secrets.part(SUPER_ADMIN, "certificate").reveal()
+        ca = self.secrets.part("ca/cluster", "bundle").reveal()
+        certificate = self.secrets.part(SUPER_ADMIN, "certificate").reveal()
+        if (ca, certificate) not in self._kube:
+            # Also when they were made anew in this run: the API knows us by the new ones.
             key = self.secrets.part(SUPER_ADMIN, "key")
-            self._kube = self.doors.kube(self.endpoint().urls, ca, certificate, key)
-        return self._kube
+            self._kube[ca, certificate] = self.doors.kube(self.endpoint().urls, ca, certificate, key)
+        return self._kube[ca, certificate]
 
     def endpoint(self) -> ApiEndpoint:
         """How the API is reached: as planned, else as recorded."""
@@ -215,9 +226,8 @@ class Session:
     async def close(self) -> None:
         """Close all connections."""
         closing = [transport.close() for transport in self._transports.values()]
-        if self._kube is not None:
-            closing.append(self._kube.close())
-        self._transports, self._kube = {}, None
+        closing += [client.close() for client in self._kube.values()]
+        self._transports, self._kube = {}, {}
         await asyncio.gather(*closing, return_exceptions=True)
 
     async def __aenter__(self) -> Session:

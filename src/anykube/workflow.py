@@ -13,15 +13,18 @@ from datetime import UTC, datetime
 from anykube.errors import UsageError
 from anykube.events import Sink, nowhere
 from anykube.execute.engine import StopFlag
+from anykube.facts.record import Upgrade
 from anykube.observe.networks import check_addresses
 from anykube.plan.leave import DRAIN_SECONDS
 from anykube.plan.model import Plan
 from anykube.plan.remove import plan_remove
 from anykube.plan.status import Status
+from anykube.plan.upgrade import PLAIN, Asked
 from anykube.run import Report, Run, look, observe_cluster, refuse_stale
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
+from anykube.state import restoring
 from anykube.state.journal import start_run
 from anykube.state.record import new_record
 
@@ -44,6 +47,7 @@ async def plan(
     """What apply would do. Reads only; no lock."""
     async with Session(cluster, folders) as session:
         session.drain_seconds = drain_seconds
+        restoring.refuse(session.folder, "a plan")
         _check_addresses(session, text, source)
         return (await look(session))[0]
 
@@ -66,6 +70,7 @@ async def apply(  # noqa: PLR0913  all but the first by name
     folders: Folders | None = None,
     replacing: Collection[str] = (),
     drain_seconds: float = DRAIN_SECONDS,
+    asked: Asked = PLAIN,
 ) -> Report:
     """Make the world as the object says. `text` and `source` are kept in the record.
 
@@ -74,15 +79,18 @@ async def apply(  # noqa: PLR0913  all but the first by name
     """
     async with Session(cluster, folders) as session:
         _check_addresses(session, text, source)
-        session.drain_seconds = drain_seconds
+        session.drain_seconds, session.asked = drain_seconds, asked
         async with session.lock(f"apply {cluster.name}") as lock:
+            restoring.refuse(session.folder, "apply")
             session.replacing = frozenset(replacing)
             session.record = session.records.load() or session.record
             first, seen = await look(session)
             refuse_stale(saved, first, first.phases)
+            if first.empty:
+                session.note_upgraded()
             if first.empty or not approve(first):
                 return Report(first, approved=first.empty, status=seen)
-            begin(session, text, source)
+            begin(session, text, source, first.upgrade)
             with start_run(session.folder, datetime.now(UTC)) as journal:
                 run = Run(session, journal, emit, stop or StopFlag())
                 if lock.interrupted:
@@ -149,7 +157,7 @@ async def destroy(
         return await run.remove(made)
 
 
-def begin(session: Session, text: str, source: str) -> None:
+def begin(session: Session, text: str, source: str, upgrade: Upgrade | None = None) -> None:
     """Note what is about to be made true, and fence off every earlier run."""
     blueprint = session.blueprint
     record = session.record if session.known else session.records.save(new_record(session.cluster.name))
@@ -165,6 +173,7 @@ def begin(session: Session, text: str, source: str) -> None:
             object=text,
             source=source or record.source,
             departing=departing,
+            upgrade=upgrade or record.upgrade,
         )
     )
     session.record = session.records.next_epoch()

@@ -45,7 +45,7 @@ def gather(folder: Path, record: Record) -> Secret:
     """The plain tar of a cluster's folder."""
     plain = json.dumps(codec.encode(replace(record, serial=0, epoch=0)), ensure_ascii=False, indent=1)
     content = {RECORD: plain.encode()}
-    for path in _files(folder):
+    for path in kept_files(folder):
         content[str(path.relative_to(folder))] = read_file(path)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
@@ -90,7 +90,8 @@ def unseal(sealed: bytes, keys: Sequence[Secret], what: str) -> SavedState:
     return SavedState(record, files)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def kept_files(folder: Path) -> Iterator[Path]:
+    """What `gather` takes from the folder of a cluster, beside the record."""
     for path in (folder / ARTIFACTS, folder / INVENTORY):
         if path.exists():
             yield path

@@ -27,6 +27,8 @@ from anykube.cli import (
     plan,
     recover,
     replace,
+    reset,
+    restore,
     scale,
     status,
     unlock,
@@ -63,7 +65,9 @@ app.command("exec", context_settings={"ignore_unknown_options": True})(exec_.com
 app.command("logs")(logs.command)
 app.command("doctor")(doctor.command)
 app.command("recover")(recover.command)
+app.command("restore")(restore.command)
 app.command("unlock")(unlock.command)
+app.command("reset")(reset.command)
 app.command("destroy")(destroy.command)
 app.add_typer(certs.app, name="certs")
 app.add_typer(artifacts.app, name="artifacts")

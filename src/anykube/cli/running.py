@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anykube.execute.engine import StopFlag
     from anykube.plan.model import Plan
     from anykube.run import Report
+    from anykube.transports.base import Endpoint
 
 TICK = 0.25
 
@@ -72,7 +73,7 @@ def apply_target(
             drain_seconds=drain_seconds,
         )
 
-    report = _run(work, output)
+    report = run_to_its_end(work, output)
     if report.unchanged:
         # What the object says is there already: nobody was asked, and nothing is made.
         keep()
@@ -100,7 +101,7 @@ def run_replace(
             drain_seconds=drain_seconds,
         )
 
-    return _ended(_run(work, output), found, output)
+    return _ended(run_to_its_end(work, output), found, output)
 
 
 def run_recover(
@@ -144,7 +145,99 @@ def run_recover(
             stop=stop,
         )
 
-    return _ended(_run(work, output), found, output)
+    return _ended(run_to_its_end(work, output), found, output)
+
+
+def run_renew(
+    names: Sequence[str], file: Path | None, name: str | None, output: Output, *, everything: bool, yes: bool
+) -> int:
+    """anykube certs renew."""
+    from anykube.cli.target import target
+    from anykube.renewal import renew
+
+    found = target(file, name)
+
+    async def work(stop: StopFlag, show: Progress) -> Report:
+        return await renew(
+            found.cluster,
+            names,
+            everything=everything,
+            approve=_approval(f"Renew these certificates of {found.cluster.name}?", show, output, yes=yes),
+            emit=show,
+            stop=stop,
+        )
+
+    report = run_to_its_end(work, output)
+    if output is not Output.JSON:
+        total = sum(report.seconds.values())
+        done = f"{report.done} steps done in {total:.1f} s" if report.approved else "nothing was changed"
+        none = "no certificate is due, and all are in place (--all makes them anew nevertheless)"
+        message(f"{found.cluster.name}: {none if report.unchanged else done}")
+    return 0
+
+
+def run_reset(
+    node: str,
+    file: Path | None,
+    name: str | None,
+    output: Output,
+    *,
+    yes: bool,
+    force: bool,
+    lineage: str,
+    drain_seconds: float,
+) -> int:
+    """anykube reset NODE."""
+    from anykube.cli.target import target
+    from anykube.resetting import reset
+
+    if yes and file is None and name is None:
+        raise UsageError("reset --yes does not guess the cluster.", remedy="name it with -c or -f")
+    found = target(file, name)
+
+    async def work(stop: StopFlag, show: Progress) -> Report:
+        return await reset(
+            found.cluster,
+            node,
+            force=force,
+            lineage=lineage,
+            approve=_typed_approval("node", node, yes=yes),
+            emit=show,
+            stop=stop,
+            drain_seconds=drain_seconds,
+        )
+
+    return _reset_ended(node, run_to_its_end(work, output), output)
+
+
+def run_reset_machine(endpoint: Endpoint, key: Path, output: Output, *, yes: bool, lineage: str) -> int:
+    """anykube reset --address."""
+    from anykube.resetting import reset_machine
+
+    async def work(stop: StopFlag, show: Progress) -> Report:
+        approve = _typed_approval("address", endpoint.address, yes=yes)
+        return await reset_machine(endpoint, key, lineage=lineage, approve=approve, emit=show)
+
+    return _reset_ended(endpoint.address, run_to_its_end(work, output), output)
+
+
+def _typed_approval(what: str, word: str, *, yes: bool) -> Callable[[Plan], bool]:
+    """For what must not be confirmed in passing: all of the plan is shown, and a name typed."""
+
+    def approve(plan: Plan) -> bool:
+        from anykube.plan.render import lines
+
+        message("\n".join(lines(plan)))
+        return yes or typed(f"Type the {what} to reset it:", word)
+
+    return approve
+
+
+def _reset_ended(name: str, report: Report, output: Output) -> int:
+    if output is not Output.JSON:
+        done = "as before anykube." if report.done else "kept as it is."
+        message(f"{name}: " + ("nothing of anykube is there." if report.unchanged else done))
+    return 0
 
 
 def _ended(report: Report, found: Target, output: Output) -> int:
@@ -167,7 +260,7 @@ def run_destroy(file: Path | None, name: str | None, output: Output, *, yes: boo
         approve = _approval(question, show, output, yes=yes)
         return await destroy(found.cluster, approve=approve, emit=show, stop=stop)
 
-    report = _run(work, output)
+    report = run_to_its_end(work, output)
     if output is not Output.JSON:
         gone = "nothing was there." if report.unchanged else "is gone." if report.approved else "was kept."
         message(f"{found.cluster.name} {gone}")
@@ -189,7 +282,8 @@ def _approval(question: str, show: Progress, output: Output, *, yes: bool) -> Ca
     return approve
 
 
-def _run(work: Callable[[StopFlag, Progress], Awaitable[Report]], output: Output) -> Report:
+def run_to_its_end(work: Callable[[StopFlag, Progress], Awaitable[Report]], output: Output) -> Report:
+    """Run a change with its progress shown; the first Ctrl-C stops it in order, the second at once."""
     show: list[Progress] = []
 
     async def main() -> Report:

@@ -10,12 +10,15 @@ from pathlib import Path
 from anykube.content.model import ArtifactFile, LocalFile, SecretPart, Source, Text
 from anykube.errors import ArtifactError, PlanError
 from anykube.events import Sink, StepProgress
-from anykube.execute import conditions, etcd_scripts, recovery
+from anykube.execute import conditions, etcd_scripts, recovery, road
 from anykube.execute.etcd import EtcdHand
 from anykube.execute.node import NodeHand
 from anykube.execute.snapshot import save_snapshot
 from anykube.kube.drain import drain, uncordon
+from anykube.kube.ghosts import clear_ghosts
+from anykube.kube.rewrite import rewrite_secrets
 from anykube.pki.authority import generate, issue
+from anykube.pki.rings import turn
 from anykube.plan import effects
 from anykube.plan.effects import Effect, MemberEffect
 from anykube.plan.model import Step
@@ -54,8 +57,12 @@ class Performer:
                 effects.AddMember() | effects.PromoteMember() | effects.RemoveMember() | effects.MoveMember()
             ):
                 await self._member(effect)
-            case effects.ApplyObjects() | effects.DeleteObjects():
+            case effects.ApplyObjects() | effects.DeleteObjects() | effects.ClearGhosts():
                 await self._objects(effect)
+            case effects.RewriteSecrets():
+                await self._rewrite(step)
+            case effects.AddKey() | effects.UseKey() | effects.DropKeys():
+                await asyncio.to_thread(turn, self._ports.secrets, effect, datetime.now(UTC))
             case (
                 effects.FetchArtifacts()
                 | effects.GenerateSecrets()
@@ -63,6 +70,14 @@ class Performer:
                 | effects.ForgetCluster()
             ):
                 await self._here(effect, step)
+            case (
+                effects.StageFiles()
+                | effects.PlaceFiles()
+                | effects.KeepFiles()
+                | effects.ReturnFiles()
+                | effects.ForgetKept()
+            ):
+                await road.perform(self._hand(effect.node), effect, self._resolve)
             case _:
                 await self._on_node(effect)
 
@@ -97,12 +112,15 @@ class Performer:
                 await recovery.unpack(self._hand(node), effect)
             case effects.BeginAnew(node):
                 await recovery.begin_anew(self._hand(node), effect)
+            case effects.ReturnEtcd(node):
+                await recovery.give_back(self._hand(node), effect)
             case _:
                 raise PlanError(f"No handler for {type(effect).__name__}; this is a defect of anykube.")
 
     def _hand(self, node: str) -> NodeHand:
         record = self._ports.record
-        return NodeHand(self._ports.transport(node), record.lineage, record.epoch, self._resolve)
+        transport, made = self._ports.transport(node), self._ports.made
+        return NodeHand(transport, record.lineage, record.epoch, self._resolve, made=made)
 
     def _resolve(self, source: Source) -> tuple[bytes | Path, str]:
         """The bytes that a file's source names, or where they are, and their sha256."""
@@ -136,7 +154,18 @@ class Performer:
         )
         self._ports.lock_file.save(lock)
 
-    async def _objects(self, effect: effects.ApplyObjects | effects.DeleteObjects) -> None:
+    async def _rewrite(self, step: Step) -> None:
+        report = self._reporter(step)
+
+        async def progress(done: int, total: int) -> None:
+            report("Secrets", "rewritten", done, total, "objects")
+            await asyncio.to_thread(self._ports.fence)
+
+        await rewrite_secrets(self._ports.kube(), progress)
+
+    async def _objects(
+        self, effect: effects.ApplyObjects | effects.DeleteObjects | effects.ClearGhosts
+    ) -> None:
         kube = self._ports.kube()
         match effect:
             case effects.ApplyObjects(objects):
@@ -147,6 +176,8 @@ class Performer:
                 for reference in references:
                     await asyncio.to_thread(self._ports.fence)
                     await kube.delete(reference)
+            case effects.ClearGhosts(keep):
+                await clear_ghosts(kube, keep)
 
     async def _leave(
         self, effect: effects.DrainNode | effects.UncordonNode | effects.ForgetNode, step: Step
@@ -192,10 +223,20 @@ class Performer:
                 return conditions.server_ready(self._ports.kube(), subject), remedy
             case "node-ready":
                 return conditions.node_ready(self._ports.kube(), subject), f"anykube logs {subject} kubelet"
+            case "node-runs":
+                node, _, version = subject.partition(" ")
+                return conditions.node_runs(self._ports.kube(), node, version), f"anykube logs {node} kubelet"
             case "workload-ready":
                 return conditions.workload_ready(self._ports.kube(), subject, effect.absent), "anykube status"
+            case "served":
+                secret, _, place = subject.partition(" at ")
+                address, _, port = place.rpartition(":")
+                certificate = self._ports.secrets.part(secret, "certificate").reveal()
+                transport = self._ports.transport(secret.split("/")[1])
+                look = conditions.served(transport, address, int(port), certificate)
+                return look, "look at what listens there: anykube certs"
             case "endpoint-ready":
-                authority = self._ports.secrets.part("ca/cluster", "certificate").reveal()
+                authority = self._ports.secrets.part("ca/cluster", "bundle").reveal()
                 return conditions.endpoint_ready(subject, authority), effect.remedy
             case unknown:
                 raise PlanError(f"There is no condition {unknown!r}; this is a defect of anykube.")

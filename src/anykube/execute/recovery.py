@@ -6,7 +6,7 @@ from anykube.errors import EtcdError
 from anykube.execute import etcd_scripts, recovery_scripts
 from anykube.execute.node import NodeHand
 from anykube.facts import etcd_answers
-from anykube.plan.effects import BeginAnew, HaltUnits, UnpackSnapshot
+from anykube.plan.effects import BeginAnew, HaltUnits, ReturnEtcd, UnpackSnapshot
 
 BUMP = 1_000_000_000
 """etcd's own advice: more than a cluster writes between a snapshot and its loss, so that no revision that a
@@ -47,3 +47,8 @@ async def begin_anew(hand: NodeHand, effect: BeginAnew) -> None:
             remedy=f"anykube logs {effect.node} etcd",
         )
     await hand.script("removing leases of API servers", etcd_scripts.CONTROL, ("del", "--prefix", LEASES))
+
+
+async def give_back(hand: NodeHand, effect: ReturnEtcd) -> None:
+    """Put the data of before a restore back into its place."""
+    await hand.script("returning etcd's data", recovery_scripts.GIVE_BACK, (str(effect.since),))

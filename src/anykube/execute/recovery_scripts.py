@@ -6,11 +6,11 @@ scripts can be run again by another run.
 
 from __future__ import annotations
 
-from anykube.content.etcd import BIRTH, BORN, FIRST_START
+from anykube.content.etcd import BIRTH, BORN, FIRST_START, STATE_NAME
 from anykube.content.paths import ETCD, install_path
 from anykube.execute.node_scripts import HEAD
 
-_PLACES = f"DATA={ETCD} FOLDER={BIRTH} BORN={BORN} FIRST_START={FIRST_START}\n"
+_PLACES = f"DATA={ETCD} FOLDER={BIRTH} BORN={BORN} FIRST_START={FIRST_START} STATE_NAME={STATE_NAME}\n"
 
 HALT = (
     HEAD
@@ -66,6 +66,7 @@ BEGIN_ANEW = (
 claim
 note "directory $FOLDER"
 note "file $FIRST_START"
+note "unit etcd.service"
 save_ledger
 unlock
 from=$1
@@ -93,6 +94,8 @@ case $from in
 esac
 sync
 refuse_when_fenced
+# Its unit file may be a new one, or another than before.
+systemctl daemon-reload 2>/dev/null
 systemctl reset-failed -- etcd.service 2>/dev/null
 said=$(systemctl start -- etcd.service 2>&1) || {
     journalctl --no-pager --output=cat --lines=30 --unit=etcd.service 2>&1 | cut -c 1-300 | tail -n 30 >&2
@@ -104,3 +107,40 @@ rm -f "$FIRST_START"
 """
 )
 """Argument: 'survivor' or 'snapshot'."""
+
+GIVE_BACK = (
+    HEAD
+    + _PLACES
+    + r"""
+claim
+unlock
+since=$1
+systemctl stop -- etcd.service 2>/dev/null
+! systemctl is-active --quiet -- etcd.service || fail 'etcd.service does not stop'
+kept() {
+    for path in "$DATA"/aside-*; do [ ! -d "$path" ] || printf '%s\n' "${path##*/aside-}"; done |
+        sort -t - -k 1,1n -k 2,2n
+}
+drop() {
+    dropped=$DATA/dropped-$epoch number=0
+    while [ -e "$dropped" ]; do number=$((number + 1)); dropped=$DATA/dropped-$epoch-$number; done
+    mv "$1" "$dropped" || fail "cannot move $1 aside"
+}
+# What was moved aside first is what the node had before; all later ones came from the archive.
+original=
+for name in $(kept); do
+    [ "${name%%-*}" -ge "$since" ] || continue
+    if [ -z "$original" ]; then original=$name; else drop "$DATA/aside-$name"; fi
+done
+rm -rf "$DATA"/restored-*
+[ -n "$original" ] || exit 0
+[ ! -e "$DATA/member" ] || drop "$DATA/member"
+mkdir -p "$FOLDER" || fail "cannot make $FOLDER"
+replace "$BORN" "$STATE_NAME=existing$newline"
+rm -f "$FIRST_START"
+refuse_when_fenced
+mv "$DATA/aside-$original" "$DATA/member" || fail "cannot move the data back"
+sync
+"""
+)
+"""Argument: the number of the first run of the restore. The last move decides; all before can be repeated."""

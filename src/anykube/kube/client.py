@@ -14,11 +14,13 @@ from anykube.addons.build import MANAGER
 from anykube.addons.references import Object, collection_path, kind_of, parse, reference
 from anykube.errors import KubeBusyError, KubeError
 from anykube.facts.kubernetes import NodeFacts, WorkloadFacts
-from anykube.kube.connection import Connection, client_context, decoded, failure, status_message
+from anykube.kube.connection import JSON, Connection, client_context, decoded, failure, status_message
 from anykube.kube.parse import PodSummary, node_facts, pod_summary, workload_facts
 from anykube.kube.servers import Servers
 from anykube.secret import Secret
 
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 READY_SECONDS = 3.0
 PAGE = 500
 EVICTION_REFUSED = frozenset({429, 403, 500})
@@ -81,7 +83,7 @@ class KubeClient:
         return decoded(answer, f"GET {name}")
 
     async def list_objects(
-        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
+        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "", accept: str = JSON
     ) -> tuple[Object, ...]:
         """All objects of a kind, of all namespaces when none is given. `labels`, `fields`: selectors."""
         selectors = {"labelSelector": labels, "fieldSelector": fields}
@@ -89,7 +91,7 @@ class KubeClient:
         found: list[Object] = []
         for _ in range(PAGES):
             answer = await self._connection.send(
-                "GET", collection_path(kind, namespace), parameters=parameters
+                "GET", collection_path(kind, namespace), parameters=parameters, accept=accept
             )
             if answer.status != 200:
                 raise failure(answer, f"list objects of kind {kind}")
@@ -125,6 +127,26 @@ class KubeClient:
             raise failure(answer, f"apply {name}")
         return decoded(answer, f"apply of {name}")
 
+    async def names(self, kind: str) -> tuple[str, ...]:
+        """References of all objects of a kind; of each only its metadata comes over the wire."""
+        listed = await self.list_objects(kind, accept=METADATA_LIST)
+        return tuple(reference({**item, "kind": kind}) for item in listed)
+
+    async def touch(self, name: str) -> bool:
+        """Have an object stored as the API server would store it now; False if it is not there. Nothing else
+        changes, and its content stays there."""
+        answer = await self._connection.send(
+            "PATCH",
+            parse(name).path,
+            parameters={"fieldManager": MANAGER},
+            content=b"{}",
+            media_type="application/merge-patch+json",
+            accept=METADATA,
+        )
+        if answer.status not in (200, 404):
+            raise failure(answer, f"store {name} anew")
+        return answer.status != 404
+
     async def merge(self, name: str, patch: Mapping[str, Any]) -> bool:
         """Change some fields of an object (null removes one). False if it is not there."""
         answer = await self._connection.send(
@@ -157,11 +179,13 @@ class KubeClient:
             return status_message(answer)
         raise failure(answer, f"evict {namespace}/{name}")
 
-    async def delete(self, name: str) -> bool:
-        """Delete an object, and what it owns with it, in the background. False if it was not there."""
-        answer = await self._connection.send(
-            "DELETE", parse(name).path, parameters={"propagationPolicy": "Background"}
-        )
+    async def delete(self, name: str, *, at_once: bool = False) -> bool:
+        """Delete an object, and what it owns with it, in the background. False if it was not there.
+
+        `at_once`: without waiting for a kubelet to end it, for a pod whose node is no more.
+        """
+        parameters = {"propagationPolicy": "Background"} | ({"gracePeriodSeconds": "0"} if at_once else {})
+        answer = await self._connection.send("DELETE", parse(name).path, parameters=parameters)
         if answer.status not in (200, 202, 404):
             raise failure(answer, f"delete {name}")
         return answer.status != 404

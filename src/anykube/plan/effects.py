@@ -39,6 +39,29 @@ class IssueCertificates:
 
 
 @dataclass(frozen=True, slots=True)
+class AddKey:
+    """Make one more key beside the one in use: trusted, not used yet. One that is there already stays."""
+
+    request: CertificateRequest | SecretRequest
+
+
+@dataclass(frozen=True, slots=True)
+class UseKey:
+    """Use this key of a secret from now on; its others stay trusted."""
+
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropKeys:
+    """Keep this key of a secret only, the one in use."""
+
+    secret: str
+    keep: str
+
+
+@dataclass(frozen=True, slots=True)
 class EnsureSite:
     """Have a shared part of the provider: a network, a firewall table, a root file system."""
 
@@ -87,6 +110,50 @@ class PutFiles:
     node: str
     files: tuple[File, ...]
     directories: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageFiles:
+    """Send software to a node, verified by sha256, and put it beside what runs (content/paths.py, SOFTWARE)."""
+
+    node: str
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFiles:
+    """Move staged software to its place: nothing is sent any more."""
+
+    node: str
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepFiles:
+    """Keep what is at these paths, as it is before the change that `label` names; what is kept for it already
+    stays. What was kept for other changes is removed."""
+
+    node: str
+    label: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnFiles:
+    """Put back what was kept, and restart those of the units, in this order, that run with something else.
+    Nothing was kept: nothing is done."""
+
+    node: str
+    label: str
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetKept:
+    """Remove what was kept for a change that is done."""
+
+    node: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +263,22 @@ class BeginAnew:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnEtcd:
+    """Give the stopped etcd of a node the data back that it had before run number `since`. What came into its
+    place is kept beside. A node whose data stayed is left alone."""
+
+    node: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClearGhosts:
+    """Delete the Nodes of machines that are no more, all but those in `keep`, and what is bound to them."""
+
+    keep: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DrainNode:
     """Cordon a node and evict its pods, within their PodDisruptionBudgets, at most for `seconds`."""
 
@@ -238,6 +321,11 @@ class DeleteObjects:
 
 
 @dataclass(frozen=True, slots=True)
+class RewriteSecrets:
+    """Have the API write every Secret anew, so that it is stored under the encryption key in use."""
+
+
+@dataclass(frozen=True, slots=True)
 class CleanNode:
     """Remove from a node everything that its ledger lists, and what those things made."""
 
@@ -256,18 +344,28 @@ class ForgetCluster:
     """Remove record, secrets and runs from this machine."""
 
 
+RoadEffect = StageFiles | PlaceFiles | KeepFiles | ReturnFiles | ForgetKept
 LocalEffect = FetchArtifacts | GenerateSecrets | IssueCertificates | ForgetCluster
+KeyEffect = AddKey | UseKey | DropKeys
 
 Effect = (
     FetchArtifacts
     | GenerateSecrets
     | IssueCertificates
+    | AddKey
+    | UseKey
+    | DropKeys
     | EnsureSite
     | CreateMachine
     | StartMachine
     | DeleteMachine
     | RemoveSite
     | PutFiles
+    | StageFiles
+    | PlaceFiles
+    | KeepFiles
+    | ReturnFiles
+    | ForgetKept
     | RemovePaths
     | SetUnit
     | AddMember
@@ -279,11 +377,14 @@ Effect = (
     | HaltUnits
     | UnpackSnapshot
     | BeginAnew
+    | ReturnEtcd
+    | ClearGhosts
     | DrainNode
     | UncordonNode
     | WaitFor
     | ApplyObjects
     | DeleteObjects
+    | RewriteSecrets
     | CleanNode
     | ForgetNode
     | ForgetCluster

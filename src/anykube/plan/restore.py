@@ -20,11 +20,11 @@ from anykube.facts.host import HostFacts
 from anykube.facts.record import Record
 from anykube.plan.assemble import plan
 from anykube.plan.blueprint import Blueprint
-from anykube.plan.bootstrap import plan_nodes
+from anykube.plan.bootstrap import API_READY, plan_nodes
 from anykube.plan.certificates import plan_certificates, reissued
 from anykube.plan.contexts import contexts, endpoint, known_hosts
-from anykube.plan.effects import PutFiles, RemovePaths
-from anykube.plan.model import Change, Phase, PhasePlan, Plan, Step
+from anykube.plan.effects import ClearGhosts, PutFiles, RemovePaths
+from anykube.plan.model import CLUSTER, Change, Phase, PhasePlan, Plan, Step
 from anykube.plan.order import checked
 from anykube.plan.recover import ASIDE, begin_anew, running_kubelets
 from anykube.plan.recoverable import Recovery, affected
@@ -133,3 +133,26 @@ def _notes(asked: Recovery) -> Iterator[str]:
         yield f"everything written after {asked.snapshot.taken} is forgotten; what is there now is {ASIDE}"
     yield "then as apply: the API servers start, and the others join etcd again one after another"
     yield "until the first API server starts, anykube restore --abort returns to what is there now"
+
+
+def with_ghosts_cleared(made: Plan, facts: Facts, blueprint: Blueprint) -> Plan:
+    """The plan of an apply that follows a restore: as soon as the API is ready, what it remembers of machines
+    that are no more goes, before anything counts on it."""
+    keep = tuple(sorted({*blueprint.machines, *facts.site.machines}))
+    reason = "the snapshot may know of machines that are no more"
+    change = Change("delete", "object", "Nodes of other machines, and pods on them", reason)
+    step = Step(
+        f"{CLUSTER}/ghosts",
+        Phase.BOOTSTRAP,
+        CLUSTER,
+        "ghosts",
+        reason,
+        (change,),
+        (ClearGhosts(keep),),
+        (API_READY,),
+    )
+    phases = [
+        replace(phase, steps=checked((*phase.steps, step))) if phase.phase is Phase.BOOTSTRAP else phase
+        for phase in made.phases
+    ]
+    return replace(made, phases=tuple(phases))
