@@ -23,7 +23,7 @@ from typing import Any
 from anykube.addons.build import MANAGER
 from anykube.addons.references import KINDS, Object, collection_path, reference
 from anykube.kube.client import KubeClient
-from anykube.kube.connection import REQUEST_SECONDS, Answer, Connection
+from anykube.kube.connection import JSON, REQUEST_SECONDS, Answer, Connection
 from anykube.kube.servers import Servers
 from anykube.simulated_objects import Objects
 from anykube.simulated_objects import runs as _runs
@@ -57,7 +57,8 @@ class _Connection(Connection):
         *,
         parameters: Mapping[str, str] | None = None,
         content: bytes | None = None,
-        media_type: str = "application/json",
+        media_type: str = JSON,
+        accept: str = JSON,
         seconds: float = REQUEST_SECONDS,
     ) -> Answer:
         """One request; see Connection."""

@@ -33,6 +33,7 @@ KINDS: Mapping[str, Kind] = {
     "Pod": Kind("v1", "pods", created=False),
     "ServiceAccount": Kind("v1", "serviceaccounts"),
     "ConfigMap": Kind("v1", "configmaps"),
+    "Secret": Kind("v1", "secrets", created=False),
     "Service": Kind("v1", "services"),
     "ClusterRole": Kind(_RBAC, "clusterroles", namespaced=False),
     "ClusterRoleBinding": Kind(_RBAC, "clusterrolebindings", namespaced=False),

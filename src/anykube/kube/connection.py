@@ -20,6 +20,7 @@ from typing import Any
 from anykube.errors import KubeBusyError, KubeError, TransportError
 from anykube.secret import Secret
 
+JSON = "application/json"
 CONNECTIONS = 16
 RESPONSE_LIMIT = 64 * 1024 * 1024
 """Bytes per answer. A page of 500 Nodes is about 10 MB."""
@@ -57,7 +58,7 @@ class Connection:
             trust_env=False,
             timeout=httpx2.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS, pool=None),
             limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
-            headers={"accept": "application/json", "accept-encoding": "identity", "user-agent": "anykube"},
+            headers={"accept": JSON, "accept-encoding": "identity", "user-agent": "anykube"},
         )
 
     async def send(
@@ -67,11 +68,12 @@ class Connection:
         *,
         parameters: Mapping[str, str] | None = None,
         content: bytes | None = None,
-        media_type: str = "application/json",
+        media_type: str = JSON,
+        accept: str = JSON,
         seconds: float = REQUEST_SECONDS,
     ) -> Answer:
         """One request, whatever the status. TransportError when no whole answer comes within `seconds`."""
-        headers = {"content-type": media_type} if content is not None else {}
+        headers = {"accept": accept} | ({"content-type": media_type} if content is not None else {})
         try:
             async with (
                 asyncio.timeout(seconds),

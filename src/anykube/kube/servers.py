@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from anykube.errors import KubeError, TransportError
-from anykube.kube.connection import REQUEST_SECONDS, Answer, Connection, printable
+from anykube.kube.connection import JSON, REQUEST_SECONDS, Answer, Connection, printable
 
 ATTEMPT_SECONDS = 10.0
 """For one server while others are left: one whose machine is gone or frozen keeps its connections open."""
@@ -38,7 +38,8 @@ class Servers:
         *,
         parameters: Mapping[str, str] | None = None,
         content: bytes | None = None,
-        media_type: str = "application/json",
+        media_type: str = JSON,
+        accept: str = JSON,
         seconds: float = REQUEST_SECONDS,
     ) -> Answer:
         """One request, answered by whichever server can; see Connection.send.
@@ -56,6 +57,7 @@ class Servers:
                     parameters=parameters,
                     content=content,
                     media_type=media_type,
+                    accept=accept,
                     seconds=seconds if last else min(seconds, ATTEMPT_SECONDS),
                 )
             except (TransportError, KubeError) as error:

@@ -141,7 +141,7 @@ def _ssh_key(content: bytes) -> Content:
 
 
 def encryption_document(keys: Sequence[Mapping[str, str]]) -> bytes:
-    """The configuration of API servers: they write with the first of these secretbox keys, and read with all."""
+    """The configuration of API servers that write with the first of these keys, and read with all."""
     document = {
         "apiVersion": "apiserver.config.k8s.io/v1",
         "kind": "EncryptionConfiguration",

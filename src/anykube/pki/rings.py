@@ -14,7 +14,19 @@ from anykube.content.model import CertificateRequest, SecretRequest
 from anykube.errors import StateError
 from anykube.pki import authority, kinds
 from anykube.pki.store import SecretStore
+from anykube.plan.effects import AddKey, DropKeys, KeyEffect, UseKey
 from anykube.secret import Secret
+
+
+def turn(store: SecretStore, effect: KeyEffect, now: datetime) -> None:
+    """What the plan asks for."""
+    match effect:
+        case AddKey(request):
+            add_key(store, request, now)
+        case UseKey(secret, key):
+            use_key(store, secret, key)
+        case DropKeys(secret, keep):
+            drop_keys(store, secret, keep)
 
 
 def add_key(store: SecretStore, request: CertificateRequest | SecretRequest, now: datetime) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from anykube.content.model import CertificateRequest, SecretRequest
+from anykube.content.model import CertificateRequest, SecretPart, SecretRequest
 from anykube.facts.cluster import Facts
 from anykube.facts.secrets import CertificateFacts, SecretFacts
 from anykube.plan.effects import Effect, GenerateSecrets, IssueCertificates
@@ -15,6 +15,7 @@ from anykube.plan.model import LOCAL, Change, Phase, Step
 from anykube.plan.rules import own_clock_is_doubtful
 
 STEP = f"{LOCAL}/certificates"
+PARTS = ("certificate", "key", "public", "bundle", "value")
 
 
 def plan_certificates(
@@ -42,13 +43,13 @@ def plan_certificates(
     return Step(STEP, Phase.BOOTSTRAP, LOCAL, "certificates", reason, changes, tuple(effects))
 
 
-def reissued(step: Step) -> frozenset[str]:
-    """Names of the secrets that the step will make or replace: files that hold them will change."""
+def reissued(step: Step) -> frozenset[SecretPart]:
+    """All parts of the secrets that the step will make or replace: files that hold them will change."""
     names: set[str] = set()
     for effect in step.effects:
         if isinstance(effect, GenerateSecrets | IssueCertificates):
             names.update(request.secret for request in effect.requests)
-    return frozenset(names)
+    return frozenset(SecretPart(name, part) for name in names for part in PARTS)
 
 
 def _action(reason: str) -> str:
