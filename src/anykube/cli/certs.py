@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anykube.cli.options import File, Format, Name, Output
+from anykube.cli.options import File, Format, Name, Output, Yes
 
 if TYPE_CHECKING:
     from anykube.plan.inventory import Inventory, Row
@@ -54,6 +54,28 @@ def command(
     else:
         _print(chosen.name, found, wide=output is Output.WIDE)
     return ATTENTION if check and not found.healthy else 0
+
+
+@app.command("renew")
+def renew(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NODE|CERTIFICATE]...", help="Of a node, or by its name; else what is due."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them, due or not.")] = False,
+    file: File = None,
+    cluster: Name = None,
+    output: Format = Output.TABLE,
+    yes: Yes = False,
+) -> int:
+    """Make certificates anew over SSH, also with the API down.
+
+    It does not matter whether they have ended. etcd and API servers go on without a restart, other components
+    restart; pods keep running. Not for authorities: see rotate-ca.
+    """
+    from anykube.cli.running import run_renew
+
+    return run_renew(names or (), file, cluster, output, everything=everything, yes=yes)
 
 
 def _print(cluster: str, found: Inventory, *, wide: bool) -> None:

@@ -85,9 +85,9 @@ def _settings(context: NodeContext) -> tuple[File, ...]:
 
 
 def _live() -> tuple[str, ...]:
-    """Its certificates, so that renewing them interrupts nobody: what it serves and shows to aggregated servers
-    it watches, what it shows to etcd it reads for each handshake, and to kubelets every five minutes
-    (client-go, cert_rotation.go)."""
+    """Its certificates, so that renewing them interrupts nobody: what it serves and shows to aggregated
+    servers it watches, what it shows to etcd it reads for each handshake, and to kubelets every five
+    minutes (client-go, cert_rotation.go)."""
     return tuple(f"{PKI}/{name}.{part}" for name in CERTIFICATES for part in ("crt", "key"))
 
 

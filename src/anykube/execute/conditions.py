@@ -6,6 +6,7 @@ A condition answers '' when it holds, else what it saw last; that is the evidenc
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,9 +15,13 @@ from anykube.errors import AnykubeError, HostKeyError, WaitError
 from anykube.kube.client import KubeClient
 from anykube.kube.endpoint import endpoint_trouble
 from anykube.transports.base import Transport
+from anykube.transports.served import shown_certificate
 
 INTERVAL = 0.1
 """Seconds between two looks."""
+
+SERVER_NAME = "kubernetes"
+"""What the certificate of every API server names; other servers have one certificate for all names."""
 
 Condition = Callable[[], Awaitable[str]]
 
@@ -73,6 +78,18 @@ def server_ready(api: KubeClient, server: str) -> Condition:
     return look
 
 
+def served(transport: Transport, address: str, port: int, certificate: bytes) -> Condition:
+    """What listens behind a port of a host shows this certificate (PEM)."""
+
+    async def look() -> str:
+        shown = await shown_certificate(transport, address, port, SERVER_NAME)
+        return (
+            "" if shown == ssl.PEM_cert_to_DER_cert(certificate.decode()) else "it shows another certificate"
+        )
+
+    return look
+
+
 def node_ready(api: KubeClient, name: str) -> Condition:
     """A Node is registered and Ready."""
 
@@ -82,6 +99,19 @@ def node_ready(api: KubeClient, name: str) -> Condition:
             return "its kubelet has not registered it"
         return "" if node.ready else node.reason or "it is not Ready"
 
+    return look
+
+
+def node_runs(api: KubeClient, name: str, version: str) -> Condition:
+    """A Node is Ready, and its kubelet says that it is of this version."""
+
+    async def look() -> str:
+        node = await api.node(name)
+        if node is not None and node.version != version:
+            return f"its kubelet is still {node.version}"
+        return await ready()
+
+    ready = node_ready(api, name)
     return look
 
 

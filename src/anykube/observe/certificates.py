@@ -15,11 +15,11 @@ from cryptography import x509
 
 from anykube.errors import AnykubeError, CommandError
 from anykube.facts.certificates import FoundFile, HostCertificates, Sighting, Where, named_by, parse, script
-from anykube.observe.served import shown_certificate
 from anykube.pki.certificates import certificate_facts
 from anykube.plan.inventory import Port
 from anykube.spec.endpoint import LOOPBACK
 from anykube.transports.base import Transport
+from anykube.transports.served import shown_certificate
 
 SECONDS = 30.0
 SERVER_NAME = "kubernetes"

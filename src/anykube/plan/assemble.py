@@ -18,10 +18,21 @@ from anykube.plan.leave import DRAIN_SECONDS, plan_leave, surplus
 from anykube.plan.model import Phase, PhasePlan, Plan
 from anykube.plan.order import checked
 from anykube.plan.provision import plan_provision
+from anykube.plan.renewal import plan_overdue
 from anykube.plan.replacing import as_if_gone, refuse_replacing
 from anykube.plan.rules import refuse_forbidden
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
+
+
+AFTER_RENEWAL = (
+    Phase.REPLACE,
+    Phase.ARTIFACTS,
+    Phase.PROVISION,
+    Phase.BOOTSTRAP,
+    Phase.ADDONS,
+    Phase.RETIRE,
+)
 
 
 def plan(
@@ -43,6 +54,11 @@ def plan(
     """
     refuse_forbidden(cluster, previous)
     wanted = nodes(cluster)
+    renewal = plan_overdue(cluster, facts, record, blueprint, known_hosts(facts, blueprint))
+    if renewal.pending:
+        # What etcd and the API would say cannot be known before.
+        unseen = (PhasePlan(phase, (), provisional=True) for phase in AFTER_RENEWAL)
+        return Plan(cluster.name, (renewal, *unseen))
     leave = partial(plan_leave, wanted=wanted, record=record, blueprint=blueprint, seconds=drain_seconds)
     leaving = leave(Phase.REPLACE, sorted(replacing), facts=facts)
     refuse_replacing(replacing, wanted, facts, leaving)
@@ -50,7 +66,7 @@ def plan(
     coming = _coming(cluster, facts, record, blueprint, previous, provisional=bool(leaving.pending))
     ahead = any(phase.provisional or phase.pending for phase in coming)
     retire = leave(Phase.RETIRE, surplus(facts, record, blueprint), facts=facts, provisional=ahead)
-    return Plan(cluster.name, (leaving, *coming, retire))
+    return Plan(cluster.name, (renewal, leaving, *coming, retire))
 
 
 def _coming(

@@ -18,6 +18,8 @@ class Phase(StrEnum):
 
     RECOVER = "recover"
     """An etcd without a quorum begins anew; only when asked for by name."""
+    RENEW = "renew"
+    """Certificates that have ended are made anew, so that the other phases can see and reach anything."""
     REPLACE = "replace"
     """Nodes that are to be made anew leave, before the other phases see them as missing."""
     ARTIFACTS = "artifacts"
