@@ -96,6 +96,23 @@ class StepFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StepReturning(Event):
+    """A step failed; its target is returned to what it ran before."""
+
+    step: str
+    target: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepReturned(Event):
+    """The target of a step that failed runs again what it ran before."""
+
+    step: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notice(Event):
     """Something that a person should know, though nothing failed."""
 

@@ -1,7 +1,7 @@
 """Walks the pending steps of a phase: in parallel, in order of their needs, until done or told to stop.
 
-A step that fails blocks only the steps that need it. Nothing is decided here: what a step does is in
-the plan, how an effect is performed is in handlers.py.
+A step that fails blocks only the steps that need it, and is undone if it says how. Nothing is decided here:
+what a step does is in the plan, how an effect is performed is in handlers.py.
 """
 
 from __future__ import annotations
@@ -10,10 +10,19 @@ import asyncio
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from anykube.errors import AnykubeError, DefectError
-from anykube.events import Sink, StepDone, StepFailed, StepRetried, StepStarted, Stopping
+from anykube.errors import AnykubeError, DefectError, FencedError
+from anykube.events import (
+    Sink,
+    StepDone,
+    StepFailed,
+    StepRetried,
+    StepReturned,
+    StepReturning,
+    StepStarted,
+    Stopping,
+)
 from anykube.plan.model import Step
 from anykube.plan.order import pending_needs
 
@@ -153,17 +162,32 @@ class Engine:
         started = time.monotonic()
         try:
             await self._with_retries(step)
-        except AnykubeError as error:
-            return self._failed(step, error)
         except Exception as error:  # a defect must not stop the other hosts
-            trace = "".join(traceback.format_exception(error)).rstrip().splitlines()
-            return self._failed(step, DefectError(f"{step.id}: {error!r}", evidence=trace[-12:]))
+            failure = _as_deliberate(step, error)
+            await self._undo(step, failure)
+            return self._failed(step, failure)
         self._emit(StepDone(step.id, step.phase, step.target, time.monotonic() - started))
         return None
 
     def _failed(self, step: Step, error: AnykubeError) -> AnykubeError:
         self._emit(StepFailed(step.id, step.phase, step.target, error.code, str(error)))
         return error
+
+    async def _undo(self, step: Step, failure: AnykubeError) -> None:
+        """Return the target to what it ran before; the error tells how that went. A run that is fenced off
+        must not touch it any more."""
+        if not step.undo or isinstance(failure, FencedError):
+            return
+        self._emit(StepReturning(step.id, step.target, failure.brief))
+        try:
+            await self._with_retries(replace(step, effects=step.undo, undo=()))
+        except Exception as error:
+            why = _as_deliberate(step, error)
+            failure.evidence += (f"{step.target} could not be returned to what it ran before: {why.brief}",)
+            failure.evidence += why.evidence
+        else:
+            self._emit(StepReturned(step.id, step.target))
+            failure.evidence += (f"{step.target} runs again what it ran before",)
 
     async def _with_retries(self, step: Step) -> None:
         import stamina  # here, because loading it is only worth it when something runs
@@ -188,3 +212,11 @@ class Engine:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+
+def _as_deliberate(step: Step, error: Exception) -> AnykubeError:
+    """The error itself, or for a defect one that says where it is."""
+    if isinstance(error, AnykubeError):
+        return error
+    trace = "".join(traceback.format_exception(error)).rstrip().splitlines()
+    return DefectError(f"{step.id}: {error!r}", evidence=trace[-12:])

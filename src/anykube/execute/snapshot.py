@@ -23,7 +23,7 @@ SAVE = (
     + f"ETCD_CLIENT='{ETCD_CLIENT} --command-timeout={SECONDS:.0f}s'\n"
     + r"""
 claim
-note "directory $FOLDER"
+[ -d "$FOLDER" ] || { note_folder "$FOLDER"; note "data $FOLDER"; }
 save_ledger
 unlock
 file=$1

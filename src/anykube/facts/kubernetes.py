@@ -71,6 +71,7 @@ class KubernetesFacts:
     endpoint: what is wrong with a shared address of the API; '' if nothing is, or if there is none.
     pods_on: the pods that a drain would evict, of nodes that are to leave; nobody pays for it else.
     budgets: how many pods each PodDisruptionBudget lets go now; read together with `pods_on`.
+    removed_apis: uses of APIs that the wanted version does not have, one line each.
     leases: the leader of each component that elects one.
     """
 
@@ -84,4 +85,5 @@ class KubernetesFacts:
     pods_on: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     budgets: Mapping[str, int] = field(default_factory=dict)
     endpoint: str = ""
+    removed_apis: tuple[str, ...] = ()
     leases: Mapping[str, LeaseFacts] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from anykube.observe.hosts import probe_hosts
 from anykube.observe.kubernetes import observe_kubernetes
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.contexts import endpoint
+from anykube.plan.upgrade import changes_minor
 from anykube.ports import SUPER_ADMIN, Ports
 from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
@@ -35,7 +36,8 @@ async def observe(
 ) -> Facts:
     """A fresh snapshot: one round trip per running host, and the API if it answers.
 
-    Nodes that leave, as they are not wanted or in `replacing`, are looked at more closely.
+    Nodes that leave, as they are not wanted or in `replacing`, and those that an upgrade will drain are looked
+    at more closely.
     """
     lock = ports.lock_file.load()
     secrets = await asyncio.to_thread(ports.secrets.facts)
@@ -104,8 +106,9 @@ async def _kubernetes(
 
     def leaves(node: NodeFacts) -> bool:
         ours = node.pool or node.name in site.machines
-        return bool(ours) and node.name not in staying
+        return bool(ours) and (node.name not in staying or changes_minor(node.version, version))
 
+    version = cluster.spec.kubernetes.version
     found, trouble = await asyncio.gather(
         observe_kubernetes(ports.kube(), things, workloads(cluster), leaves), _endpoint(api, ports)
     )

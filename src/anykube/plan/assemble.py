@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from anykube.errors import PlanError
@@ -12,7 +13,7 @@ from anykube.facts.record import Record
 from anykube.plan.addons import plan_addons
 from anykube.plan.artifacts import plan_artifacts
 from anykube.plan.blueprint import Blueprint
-from anykube.plan.bootstrap_phase import plan_bootstrap
+from anykube.plan.bootstrap_phase import Way, plan_bootstrap
 from anykube.plan.contexts import Hosts, asleep, endpoint, known_hosts
 from anykube.plan.leave import DRAIN_SECONDS, plan_leave, surplus
 from anykube.plan.model import Phase, PhasePlan, Plan
@@ -21,9 +22,9 @@ from anykube.plan.provision import plan_provision
 from anykube.plan.renewal import plan_overdue
 from anykube.plan.replacing import as_if_gone, refuse_replacing
 from anykube.plan.rules import refuse_forbidden
+from anykube.plan.upgrade import PLAIN, Asked, foreseen, refuse_upgrade, upgrade_of
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
-
 
 AFTER_RENEWAL = (
     Phase.REPLACE,
@@ -44,6 +45,7 @@ def plan(
     *,
     replacing: frozenset[str] = frozenset(),
     drain_seconds: float = DRAIN_SECONDS,
+    asked: Asked = PLAIN,
 ) -> Plan:
     """What must be done so that the world is as the object says.
 
@@ -63,10 +65,14 @@ def plan(
     leaving = leave(Phase.REPLACE, sorted(replacing), facts=facts)
     refuse_replacing(replacing, wanted, facts, leaving)
     facts = as_if_gone(replacing, wanted, facts, blueprint)
-    coming = _coming(cluster, facts, record, blueprint, previous, provisional=bool(leaving.pending))
+    upgrade = upgrade_of(cluster, facts, record, previous, asked)
+    if upgrade is not None:
+        refuse_upgrade(cluster, wanted, facts, record, upgrade, asked)
+    way = Way(upgrade, asked.first, drain_seconds)
+    coming = _coming(cluster, facts, record, blueprint, previous, way, provisional=bool(leaving.pending))
     ahead = any(phase.provisional or phase.pending for phase in coming)
     retire = leave(Phase.RETIRE, surplus(facts, record, blueprint), facts=facts, provisional=ahead)
-    return Plan(cluster.name, (renewal, leaving, *coming, retire))
+    return Plan(cluster.name, (renewal, leaving, *coming, retire), upgrade)
 
 
 def _coming(
@@ -75,6 +81,7 @@ def _coming(
     record: Record,
     blueprint: Blueprint,
     previous: Cluster | None,
+    way: Way,
     *,
     provisional: bool,
 ) -> tuple[PhasePlan, ...]:
@@ -85,7 +92,8 @@ def _coming(
     ahead = provisional or bool(artifacts.pending)
     provision = PhasePlan(Phase.PROVISION, checked(plan_provision(facts, blueprint)), provisional=ahead)
     ahead = ahead or bool(provision.pending)
-    bootstrap = plan_bootstrap(cluster, facts, record, blueprint, previous, hosts, provisional=ahead)
+    known = replace(facts, lock=foreseen(facts.lock, cluster)) if artifacts.pending else facts
+    bootstrap = plan_bootstrap(cluster, known, record, blueprint, previous, hosts, way, provisional=ahead)
     ahead = ahead or bool(bootstrap.pending)
     wanted = nodes(cluster)
     if any(node.control_plane and node.name in asleep(facts) for node in wanted):

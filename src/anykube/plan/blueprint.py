@@ -26,6 +26,7 @@ class Blueprint:
 
     choices: what the provider chose and the record must keep (such as the subnet).
     parts: shared parts in the order they are made, with their settings.
+    for_births: of these, what machines are made from and then do not need any more.
     baked: artifacts that are already in place on a fresh machine.
     creates: whether this provider makes and removes machines at all.
     """
@@ -33,6 +34,7 @@ class Blueprint:
     machines: Mapping[str, MachineBlueprint]
     choices: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    for_births: frozenset[str] = frozenset()
     baked: tuple[str, ...] = ()
     creates: bool = True
 

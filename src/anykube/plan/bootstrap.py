@@ -15,7 +15,7 @@ from anykube.content.context import NodeContext
 from anykube.content.haproxy import KEEPALIVED_SERVICE, SHARED_SERVICE
 from anykube.content.model import ArtifactFile, Component, File, LocalFile, SecretPart, Text, expected_sha256
 from anykube.content.node import components, managed_programs
-from anykube.content.paths import install_path
+from anykube.content.paths import SOFTWARE, install_path
 from anykube.facts.cluster import Facts
 from anykube.facts.etcd import quorum
 from anykube.facts.host import FileFacts, HostFacts, Unreachable, etcd_of
@@ -67,10 +67,10 @@ def plan_nodes(
     contexts: Sequence[NodeContext],
     hosts: Mapping[str, HostFacts | Unreachable],
     facts: Facts,
-    changing: frozenset[str],
+    changing: frozenset[SecretPart],
     previous: Mapping[str, Mapping[str, str]],
 ) -> tuple[Step, ...]:
-    """Steps of all nodes that answer. `changing` are secrets made anew by the certificates step;
+    """Steps of all nodes that answer. `changing` are parts of secrets that are made anew before;
     `previous` maps node and path to the sha256 of the object applied last, to tell a hand edit."""
     steps: list[Step] = []
     usable = [
@@ -130,7 +130,7 @@ class _NodePlanner:
         context: NodeContext,
         host: HostFacts,
         facts: Facts,
-        changing: frozenset[str],
+        changing: frozenset[SecretPart],
         previous: Mapping[str, str],
         servers: tuple[str, ...],
         followers: tuple[str, ...],
@@ -147,6 +147,8 @@ class _NodePlanner:
     def steps(self) -> Iterator[Step]:
         """One step per component, in install order."""
         wanted = components(self._context)
+        locked = self._facts.lock.artifacts.values() if self._facts.lock else ()
+        self._staged = {f"{SOFTWARE}/{item.sha256}" for item in locked}
         self._files = {file.path: file for component in wanted for file in component.files}
         units = {component.unit.name for component in wanted if component.unit}
         for component in wanted:
@@ -157,7 +159,11 @@ class _NodePlanner:
         """What anykube put here earlier and the object does not ask for any more."""
         ledger = self._host.ledger
         units = sorted(ledger.units - wanted_units)
-        paths = sorted(path for path in ledger.paths & self._host.files.keys() if path not in self._files)
+        paths = sorted(
+            path
+            for path in ledger.paths & self._host.files.keys()
+            if path not in self._files and path not in self._staged
+        )
         reason = "put here earlier, not wanted any more" if units or paths else "nothing left over"
         changes = (
             *(Change("delete", "unit", unit, reason) for unit in units),
@@ -242,6 +248,8 @@ class _NodePlanner:
         expected = expected_sha256(file, self._facts.secrets, self._facts.lock)
         if expected is not None and actual.sha256 != expected:
             return self._difference(file, actual)
+        if expected is None and actual.sha256 and isinstance(file.source, ArtifactFile) and self._facts.lock:
+            return "another version is wanted"
         if actual.mode != file.mode:
             return f"mode is {actual.mode}, should be {file.mode}"
         if actual.owner != file.owner:
@@ -260,7 +268,7 @@ class _NodePlanner:
                 return "edited on the node"
 
     def _will_change(self, file: File) -> bool:
-        return isinstance(file.source, SecretPart) and file.source.secret in self._changing
+        return file.source in self._changing
 
     def _unit_action(self, component: Component) -> tuple[str, str]:
         if component.unit is None:

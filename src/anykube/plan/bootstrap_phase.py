@@ -5,24 +5,40 @@ plan/assemble.py asks for it. Its parts: rules.py, membership.py, certificates.p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from anykube.content.certificates import certificate_requests, secret_requests
 from anykube.content.context import NodeContext
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, Unreachable, etcd_of
-from anykube.facts.record import Record
+from anykube.facts.record import Record, Upgrade
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.bootstrap import plan_nodes
 from anykube.plan.certificates import plan_certificates, reissued
 from anykube.plan.contexts import Hosts, asleep, contexts, endpoint, expected_before
-from anykube.plan.membership import Electors, decide
+from anykube.plan.membership import Electors, Membership, decide, names_of
 from anykube.plan.model import Obstacle, Phase, PhasePlan
 from anykube.plan.order import checked
+from anykube.plan.road import ROLL, Traffic, on_the_road
 from anykube.plan.rolling import in_order
+from anykube.plan.rotation import plan_rotation, rotation_notes
 from anykube.plan.rules import missing_programs, notes, obstacles
+from anykube.plan.upgrade import snapshot_step
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How nodes that work go from what they are to what they should be; see plan/road.py.
+
+    first: a node to begin with, ''.
+    """
+
+    upgrade: Upgrade | None = None
+    first: str = ""
+    drain_seconds: float = 0.0
 
 
 def plan_bootstrap(
@@ -32,6 +48,7 @@ def plan_bootstrap(
     blueprint: Blueprint,
     previous: Cluster | None,
     hosts: Hosts,
+    way: Way,
     *,
     provisional: bool,
 ) -> PhasePlan:
@@ -45,17 +62,49 @@ def plan_bootstrap(
     blocked = (*blocked, *membership.obstacles)
     usable = _without(usable, {obstacle.target for obstacle in blocked})
     requests = certificate_requests(cluster, wanted, known, endpoint(cluster, blueprint))
-    certificates = plan_certificates(facts, secret_requests(cluster), requests)
+    turning = plan_rotation(facts.secrets, record, (*secret_requests(cluster), *requests))
+    certificates = plan_certificates(
+        replace(facts, secrets=turning.secrets), secret_requests(cluster), requests
+    )
+    certificates = replace(certificates, needs=(turning.step.id,))
+    changing = turning.changing | reissued(certificates)
     earlier = expected_before(previous, cluster, facts, record, blueprint, usable) if previous else {}
     made = contexts(cluster, known, blueprint, usable, birth=membership.birth)
-    alone = plan_nodes(made, usable, facts, reissued(certificates), earlier)
-    steps, unsafe = in_order(alone, membership, wanted, usable, known)
+    alone = plan_nodes(made, usable, facts, changing, earlier)
+    saved = snapshot_step(way.upgrade) if way.upgrade else None
+    before = (saved,) if saved else ()
+    rolled, behind = on_the_road(
+        alone, _traffic(cluster, facts, usable, known, membership, way), [step.id for step in before]
+    )
+    steps, unsafe = in_order(rolled, membership, wanted, usable, known)
+    first = before if any(step.id.endswith(ROLL) for step in steps) else ()
     return PhasePlan(
         Phase.BOOTSTRAP,
-        checked((certificates, *steps)),
+        checked((turning.step, certificates, *first, *steps)),
         provisional=provisional,
-        obstacles=(*blocked, *unsafe),
-        notes=notes(usable, facts),
+        obstacles=(*blocked, *unsafe, *behind),
+        notes=(*notes(usable, facts), *rotation_notes(record)),
+    )
+
+
+def _traffic(
+    cluster: Cluster, facts: Facts, hosts: Hosts, known: Mapping[str, str], membership: Membership, way: Way
+) -> Traffic:
+    """What the order of nodes that roll depends on."""
+    leader = names_of(membership.etcd, known).get(membership.etcd.leader, "")
+    policy = cluster.spec.upgrade.drain_timeout
+    return Traffic(
+        cluster=cluster,
+        wanted=nodes(cluster),
+        hosts=hosts,
+        addresses=known,
+        kubernetes=facts.kubernetes,
+        lock=facts.lock,
+        upgrade=way.upgrade,
+        leader=leader,
+        first=way.first,
+        fixed={*membership.joining, *membership.moving, *membership.yielding},
+        drain_seconds=float(policy or way.drain_seconds),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from anykube.facts.record import Upgrade
 from anykube.plan.effects import Effect
 
 LOCAL = "local"
@@ -51,6 +52,7 @@ class Step:
     reason: why, also for a step that is skipped.  changes: what a person reads.
     effects: what the engine does; none means skipped.
     disruption: what users of the cluster will notice, '' for nothing.
+    undo: what returns the target to what it ran before, if the step fails.
     """
 
     id: str
@@ -63,6 +65,7 @@ class Step:
     needs: tuple[str, ...] = ()
     disruption: str = ""
     needs_any: tuple[str, ...] = ()
+    undo: tuple[Effect, ...] = ()
 
     @property
     def skipped(self) -> bool:
@@ -97,10 +100,12 @@ class PhasePlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that would be done, in order. Two plans are the same if they are equal."""
+    """All that would be done, in order. Two plans are the same if they are equal. `upgrade`: the one that it
+    begins or goes on with."""
 
     cluster: str
     phases: tuple[PhasePlan, ...]
+    upgrade: Upgrade | None = None
 
     @property
     def pending(self) -> tuple[Step, ...]:

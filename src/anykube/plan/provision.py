@@ -29,7 +29,8 @@ def plan_provision(facts: Facts, blueprint: Blueprint) -> tuple[Step, ...]:
     """Shared parts first, then all machines at once. Machines that are not wanted go last (plan/leave.py)."""
     if not blueprint.creates:
         return ()
-    parts = (_ssh_key(facts), *_parts(facts, blueprint))
+    born = any(_is_born(facts.site.machines.get(name)) for name in blueprint.machines)
+    parts = (_ssh_key(facts), *_parts(facts, blueprint, born=born))
     needs = tuple(step.id for step in parts)
     machines = tuple(
         _machine(name, wanted, facts.site.machines.get(name), needs)
@@ -47,13 +48,21 @@ def _ssh_key(facts: Facts) -> Step:
     return Step(identity, Phase.PROVISION, LOCAL, "SSH key", "missing", (change,), (effect,))
 
 
-def _parts(facts: Facts, blueprint: Blueprint) -> Iterator[Step]:
+def _is_born(machine: MachineFacts | None) -> bool:
+    """Whether a machine is made in this run."""
+    return machine is None or machine.state is MachineState.BROKEN
+
+
+def _parts(facts: Facts, blueprint: Blueprint, *, born: bool) -> Iterator[Step]:
+    """`born`: whether any machine is made from them now. What only new machines need waits for one."""
     previous: tuple[str, ...] = ()
     for part, settings in blueprint.parts.items():
         identity = f"{LOCAL}/{part}"
         existing = facts.site.parts.get(part)
         if existing == settings_digest(settings):
             yield Step(identity, Phase.PROVISION, LOCAL, part, f"{part} is as it should be", needs=previous)
+        elif existing is not None and part in blueprint.for_births and not born:
+            yield Step(identity, Phase.PROVISION, LOCAL, part, "no machine is made from it now", needs=previous)
         else:
             reason = "missing" if existing is None else "its settings differ"
             change = Change("create" if existing is None else "update", "site", part, reason)

@@ -34,6 +34,7 @@ from anykube.plan.effects import (
 from anykube.plan.electorate import Electorate
 from anykube.plan.membership import Membership
 from anykube.plan.model import CLUSTER, Change, Obstacle, Phase, Step
+from anykube.plan.road import ROLL
 from anykube.spec.endpoint import API_PORT, url
 from anykube.spec.nodes import Node
 
@@ -62,6 +63,7 @@ def in_order(
     order.remove_dead()
     order.restart_members()
     order.join_members()
+    order.let_roll()
     order.restart_servers()
     order.yield_members()
     return tuple(order.steps.values()), tuple(order.obstacles)
@@ -130,6 +132,16 @@ class _Order:
             self._voters = Electorate({**self._voters.voters, name: True})
             self.steps[step.id] = self._joined(self._chained(step), name)
 
+    def let_roll(self) -> None:
+        """Nodes that change as a whole (plan/road.py) do so when all members are there."""
+        for step in [step for step in self.steps.values() if step.id.endswith(ROLL)]:
+            self.steps[step.id] = replace(step, needs=_unique(step.needs, self._before))
+            stops = any(
+                isinstance(effect, SetUnit) and effect.unit == ETCD_SERVICE for effect in step.effects
+            )
+            if stops and (refusal := self._restart_refusal(step.target)):
+                self.obstacles.append(refusal)
+
     def restart_servers(self) -> None:
         """API servers that run and must restart. Those without a member of their own follow all joins."""
         joins = tuple(f"{name}/{ETCD}" for name in self._membership.joining)
@@ -151,7 +163,8 @@ class _Order:
     def yield_members(self) -> None:
         """Members of nodes that stay, once every API server has other members to speak to."""
         servers = tuple(id_ for node in self._wanted if (id_ := f"{node.name}/{API_SERVER}") in self.steps)
-        before = (*self._before, *servers)
+        rolls = (name for name in self.steps if name.endswith(ROLL))
+        before = (*self._before, *servers, *rolls)
         for name, member in self._membership.yielding.items():
             if not member.learner:
                 self._voters = self._voters.without(name)

@@ -27,7 +27,6 @@ FIXED = {
     "network.pods": "pods keep their old addresses",
     "network.services": "Services keep their old addresses",
     "network.domain": "running pods look names up in the old domain",
-    "kubernetes.version": "an upgrade needs an order of its own, which is not built yet",
 }
 """Fields that cannot change once the cluster exists, and what would go wrong."""
 
@@ -91,7 +90,9 @@ def notes(hosts: Mapping[str, HostFacts | Unreachable], facts: Facts) -> tuple[s
     if old := [host.name for host in known if host.system.cgroup == 1]:
         lines.append(f"cgroup v1 on {_names(old)}: the kubelet is told to accept it")
     if own_clock_is_doubtful(facts):
-        lines.append("no node agrees with the clock of this machine: nothing is renewed by date until one does")
+        lines.append(
+            "no node agrees with the clock of this machine: nothing is renewed by date until one does"
+        )
     for host in known:
         skew = host.system.clock - facts.now.timestamp()
         if CLOCK_NOTED < abs(skew) <= CLOCK_REFUSED:

@@ -7,9 +7,9 @@ line numbers in `load.py`, text for people in `template.py`. A field exists only
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from anykube.spec import patterns
 
@@ -24,6 +24,14 @@ Network = Annotated[str, Field(pattern=patterns.NETWORK, max_length=64)]
 AbsolutePath = Annotated[str, Field(pattern=patterns.PATH, max_length=1024)]
 LabelKey = Annotated[str, Field(pattern=patterns.QUALIFIED_NAME, max_length=317)]
 LabelValue = Annotated[str, Field(pattern=patterns.LABEL_VALUE, max_length=63)]
+
+
+Day = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+
+
+def _as_text(value: object) -> object:
+    """A number where it may also be a part of all."""
+    return str(value) if type(value) is int else value
 
 
 class Model(BaseModel):
@@ -233,6 +241,30 @@ class Addons(Model):
     metrics: Metrics | None = None
 
 
+class Window(Model):
+    """When upgrades may begin, in UTC."""
+
+    days: Annotated[tuple[Day, ...], Field(min_length=1, max_length=7)] = get_args(Day)
+    """Days on which it opens; all when absent."""
+    start: Annotated[str, Field(pattern=patterns.TIME, examples=["22:00"])]
+    """When it opens, such as "22:00"."""
+    hours: Annotated[int, Field(ge=1, le=24, examples=[4])]
+    """How long it is open."""
+
+
+class UpgradePolicy(Model):
+    """How changes that restart nodes go through the cluster."""
+
+    max_unavailable: Annotated[str, BeforeValidator(_as_text), Field(pattern=patterns.SHARE)] = Field(
+        default="1", alias="maxUnavailable"
+    )
+    """How many workers may be missing at once: a number or a part of all workers, such as "20%"."""
+    drain_timeout: int | None = Field(default=None, alias="drainTimeout", ge=1, le=86_400)
+    """Seconds that the pods of a node may take to leave; 300 when absent."""
+    window: Window | None = None
+    """Outside of it an upgrade does not begin, unless told to."""
+
+
 class ClusterSpec(Model):
     """Everything about a cluster but its name."""
 
@@ -245,6 +277,7 @@ class ClusterSpec(Model):
     artifacts: Artifacts = Artifacts()
     security: Security = Security()
     addons: Addons = Addons()
+    upgrade: UpgradePolicy = UpgradePolicy()
 
 
 class Cluster(Model):

@@ -21,6 +21,8 @@ QUALIFIED_NAME = (
 LABEL_VALUE = r"^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$"
 DOMAIN = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"
 MIRROR = r"^https://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~%+-]+)*/?$"
+SHARE = r"^([1-9][0-9]{0,2}|[1-9][0-9]?%|100%)$"
+TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 WORDS = {
     NAME: "lower-case letters, digits and '-', with a letter or digit at both ends",
@@ -34,5 +36,7 @@ WORDS = {
     "and may have a DNS name and '/' before",
     LABEL_VALUE: "letters, digits, '-', '_' and '.', with a letter or digit at both ends",
     DOMAIN: "a DNS name in lower case, such as cluster.local",
+    SHARE: "a number or a part of all, such as 2 or '20%'",
+    TIME: "a time of day in UTC, such as '22:30'",
     MIRROR: "an https URL without user, query and fragment, such as https://mirror.example.com/kubernetes",
 }

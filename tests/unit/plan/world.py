@@ -114,7 +114,7 @@ class World:
             case effects.DeleteMachine(name):
                 self.machines.pop(name, None)
                 self.hosts.pop(name, None)
-            case effects.PutFiles(node, files):
+            case effects.PutFiles(node, files) | effects.PlaceFiles(node, files):
                 self._put(node, files)
             case effects.RemovePaths(node, paths):
                 host = self.hosts[node]
@@ -133,6 +133,8 @@ class World:
                 gone = f"nodes/{node}/"
                 self.secrets = {name: s for name, s in self.secrets.items() if not name.startswith(gone)}
             case effects.WaitFor() | effects.DrainNode() | effects.UncordonNode():
+                pass
+            case effects.StageFiles() | effects.KeepFiles() | effects.ForgetKept() | effects.SaveSnapshot():
                 pass
             case _:
                 raise AssertionError(f"the world does not know {effect}")

@@ -79,6 +79,7 @@ class LxcProvider:
                 SOFTWARE: software.settings(lock),
                 NETWORK: {"bridge": bridge, "subnet": str(subnet)},
             },
+            for_births=frozenset({ROOTFS, SOFTWARE}),
             baked=needed(self._cluster),
         )
 
