@@ -21,11 +21,10 @@ TRACES = (
     "routes /run/flannel/subnet.env",
     "data /run/flannel",
     "file /etc/cni/net.d/10-flannel.conflist",
-    "directory /var/lib/cni",
-    "directory /var/lib/cni/networks",
-    "directory /var/lib/cni/results",
     f"data /var/lib/cni/networks/{NETWORK}",
+    "directory /var/lib/cni/results",
     f"files /var/lib/cni/results/{NETWORK}-",
+    "files /var/lib/cni/results/cni-loopback-",
     "data /var/lib/cni/flannel",
 )
 """What the plugins and flannel's DaemonSet leave; the kubelet's unit answers for them, as it starts pods."""

@@ -31,6 +31,7 @@ TASKS = "/run/containerd/io.containerd.runtime.v2.task"
 TRACES = (
     f"data {CONTAINERD}",
     "data /run/containerd",
+    "data /run/nri",
     f"containers {TASKS}/k8s.io",
     "mounts /run/containerd/",
     "directory /run/netns",

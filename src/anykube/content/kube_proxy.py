@@ -20,7 +20,13 @@ SERVICE = "kube-proxy.service"
 FOLDER = "/var/lib/kube-proxy"
 CONFIG = f"{FOLDER}/config.yaml"
 OOM_PROXY = -999
-TRACES = (f"data {FOLDER}", "table ip kube-proxy", "table ip6 kube-proxy")
+_CONNECTIONS = ("max", "buckets", "tcp_timeout_established", "tcp_timeout_close_wait")
+TRACES = (
+    f"data {FOLDER}",
+    "table ip kube-proxy",
+    "table ip6 kube-proxy",
+    *(f"sysctl net.netfilter.nf_conntrack_{name}" for name in _CONNECTIONS),
+)
 
 
 def component(context: NodeContext) -> Component:

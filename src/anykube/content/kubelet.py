@@ -26,6 +26,7 @@ TRACES = (
     "data /var/log/pods",
     "data /var/log/containers",
     f"mounts {KUBELET}/",
+    "directory /usr/libexec/kubernetes/kubelet-plugins/volume/exec",
     "cgroup kubepods",
     "chains KUBE-",
     *(f"builtin {family} {table}" for family in ("ip", "ip6") for table in ("filter", "nat", "mangle")),

@@ -33,9 +33,12 @@ refuse_others() {
 }
 stop_units() {
     units=$(of_kind unit | tr '\n' ' ')
-    # The kubelet first: it would start again what the others stop.
-    case " $units" in *' kubelet.service '*) set -- kubelet.service ;; *) set -- ;; esac
-    for some in "$@" "$units"; do
+    # The kubelet first, as it starts again what others stop; etcd last, as API servers wait for it.
+    first= rest= last=
+    for unit in $units; do
+        case $unit in kubelet.service) first=$unit ;; etcd.service) last=$unit ;; *) rest="$rest $unit" ;; esac
+    done
+    for some in "$first" "$rest" "$last"; do
         [ -n "$some" ] || continue
         timeout "$STOP_SECONDS" systemctl stop -- $some || {
             systemctl kill --signal=KILL -- $some

@@ -80,6 +80,12 @@ note_folder() {
     folder=$1
     while [ -n "$folder" ] && [ ! -d "$folder" ]; do note "directory $folder"; folder=${folder%/*}; done
 }
+# How a folder was that we only use; once.
+note_mode() {
+    case $known$additions in *"${newline}mode $1 "*) return ;; esac
+    was=$(stat -c '%a %U:%G' "$1") || fail "cannot look at $1"
+    [ "$was" = "$2" ] || note "mode $1 $was"
+}
 temporary_of() { temporary="${1%/*}/.${1##*/}.anykube-new"; }
 original_of() { stamp_of "$1"; original=$ORIGINALS/${stamp##*/}; }
 # Puts back what was there before us, if it is still kept: a run that was killed here may have done it.
@@ -108,12 +114,6 @@ done
 [ -n "$complete" ] || fail 'the connection ended inside the manifest'
 
 claim
-# How a folder was that we only use; once.
-note_mode() {
-    case $known$additions in *"${newline}mode $1 "*) return ;; esac
-    was=$(stat -c '%a %U:%G' "$1") || fail "cannot look at $1"
-    [ "$was" = "$2" ] || note "mode $1 $was"
-}
 # What is in the place of a file of ours, and is not ours, is kept before it is replaced.
 keep_original() {
     ! noted "file $1" && ! noted "original $1" || return 0
@@ -257,22 +257,30 @@ is_there() {
         *) return 1 ;;
     esac
 }
+# A setting as it is before it becomes the second word, if that is known; once.
+note_sysctl() {
+    case $known$additions in *"${newline}sysctl $1 "*) return ;; esac
+    file=/proc/sys/$(printf %s "$1" | tr . /) before=
+    # Not by 'read': shells read byte by byte, and these files answer the first read only.
+    [ ! -w "$file" ] || before=$(cat "$file" 2>/dev/null)
+    [ -z "$before" ] || [ "$before" = "$2" ] || note "sysctl $1 $before"
+}
 note_sysctls() {
     [ ! -r "$1" ] || while IFS=' =' read -r name value; do
-        name=${name#-} file=/proc/sys/
-        case $name in '' | '#'*) continue ;; esac
-        case $known$additions in *"${newline}sysctl $name "*) continue ;; esac
-        file=$file$(printf %s "$name" | tr . /) before=
-        [ ! -w "$file" ] || read -r before <"$file" || :
-        [ -z "$before" ] || [ "$before" = "$value" ] || note "sysctl $name $before"
+        case $name in '' | '#'*) ;; *) note_sysctl "${name#-}" "$value" ;; esac
     done <"$1"
+}
+# What a folder holds will be ours; the folder itself may have been there, with a mode that the unit changes.
+note_data() {
+    if [ ! -d "$1" ]; then note_folder "$1"
+    elif ! noted "directory $1"; then note_mode "$1" ''; fi
 }
 note_traces() {
     for trace do
         kind=${trace%% *} name=${trace#* }
-        case $kind in sysctls) note_sysctls "$name"; continue ;; esac
+        case $kind in sysctls) note_sysctls "$name"; continue ;; sysctl) note_sysctl "$name"; continue ;; esac
         noted "$trace" || is_there "$kind" "$name" || {
-            case $kind in data) note_folder "$name" ;; esac
+            case $kind in data) note_data "$name" ;; directory) note_folder "$name" ;; esac
             note "$trace"
         }
     done

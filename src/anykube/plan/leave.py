@@ -1,4 +1,5 @@
-"""How a node leaves a cluster: in RETIRE those that are not in the object, in REPLACE those to be made anew.
+"""How a node leaves a cluster: in RETIRE those that are not in the object, in REPLACE those to be made anew,
+in REMOVE one whose machine is given back (reset).
 
 Pods first, then its servers, its etcd member, its Node, the machine, and last what is kept here of it. Nodes
 with an etcd member or an API server go one after another, others at once. Each step may find its work done:
@@ -18,6 +19,7 @@ from anykube.facts.kubernetes import NodeFacts
 from anykube.facts.machines import MachineFacts, MachineState
 from anykube.facts.record import Record
 from anykube.plan.blueprint import Blueprint
+from anykube.plan.cleaning import going, held_by_others
 from anykube.plan.effects import (
     CleanNode,
     DeleteMachine,
@@ -48,7 +50,11 @@ STOPPED = (
 """Stopped before a node goes, in this order: an API server then takes itself out of the `kubernetes` Service,
 a virtual address moves at once, and no kubelet registers the Node again."""
 SECRETS = "nodes/"
-REASONS = {Phase.RETIRE: "not in the object any more", Phase.REPLACE: "to be made anew"}
+REASONS = {
+    Phase.RETIRE: "not in the object any more",
+    Phase.REPLACE: "to be made anew",
+    Phase.REMOVE: "its machine is given back",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,9 @@ class _Planner:
 
     def _refusal(self, leaver: Leaver) -> Obstacle | None:
         why, remedy = self._etcd_refusal(leaver) if leaver.member else ("", "")
-        if not why and leaver.server and not self._api_stays and self._phase is Phase.RETIRE:
+        if not why and not self._deletes and leaver.ours and (held := held_by_others(leaver.host)):
+            return held
+        if not why and leaver.server and not self._api_stays and self._phase is not Phase.REPLACE:
             why, remedy = "no other API server runs", "bring up the control planes of the object first"
         return Obstacle(leaver.name, f"cannot leave: {why}", remedy) if why else None
 
@@ -253,8 +261,13 @@ class _Planner:
         change = Change("delete", "object", f"Node//{leaver.name}", self._reason)
         return "node", self._reason, (change,), (DeleteObjects((f"Node//{leaver.name}",)),), ""
 
+    @property
+    def _deletes(self) -> bool:
+        """Whether machines go, and not only what is on them."""
+        return self._blueprint.creates and self._phase is not Phase.REMOVE
+
     def _machine(self, leaver: Leaver) -> _Part:
-        if self._blueprint.creates:
+        if self._deletes:
             if leaver.machine is None:
                 return _skipped("delete-machine", "there is no machine")
             change = Change("delete", "machine", leaver.name, self._reason)
@@ -262,12 +275,9 @@ class _Planner:
         if leaver.machine is None:
             return _skipped("clean", "how to reach its machine is not known")
         if isinstance(leaver.host, HostFacts):
-            ledger = leaver.host.ledger
-            if not leaver.ours or not (ledger.paths or ledger.units or ledger.lineage):
+            if not leaver.ours or leaver.host.ledger.empty:
                 return _skipped("clean", "nothing of this cluster is there")
-            reason = f"{len(ledger.paths) + len(ledger.units)} files and units that anykube put there"
-            change = Change("delete", "node", leaver.name, reason)
-            return "clean", reason, (change,), (CleanNode(leaver.name),), ""
+            return "clean", self._reason, going(leaver.host), (CleanNode(leaver.name),), ""
         self.notes.append(_not_cleaned(leaver))
         return _skipped("clean", "cannot be reached")
 

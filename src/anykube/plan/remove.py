@@ -6,6 +6,7 @@ from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, Unreachable, WrongHostKey
 from anykube.facts.record import Record
 from anykube.plan.blueprint import Blueprint
+from anykube.plan.cleaning import going, held_by_others
 from anykube.plan.effects import CleanNode, DeleteMachine, ForgetCluster, RemoveSite
 from anykube.plan.model import LOCAL, Change, Obstacle, Phase, PhasePlan, Plan, Step
 from anykube.plan.order import checked
@@ -20,15 +21,18 @@ def plan_remove(name: str, facts: Facts, record: Record, blueprint: Blueprint) -
     if blueprint.creates:
         first = tuple(_delete(machine) for machine in sorted(facts.site.machines))
     else:
-        first = tuple(
-            _clean(host)
-            for host in facts.hosts.values()
-            if isinstance(host, HostFacts) and host.ledger.lineage == record.lineage
-        )
-        obstacles = tuple(
-            Obstacle(host.name, f"cannot be cleaned: {host.reason}", _remedy(host))
-            for host in facts.hosts.values()
-            if isinstance(host, Unreachable)
+        hosts = tuple(facts.hosts.values())
+        ours = [
+            host for host in hosts if isinstance(host, HostFacts) and host.ledger.lineage == record.lineage
+        ]
+        first = tuple(_clean(host) for host in ours if not host.ledger.others)
+        obstacles = (
+            *(
+                Obstacle(host.name, f"cannot be cleaned: {host.reason}", _remedy(host))
+                for host in hosts
+                if isinstance(host, Unreachable)
+            ),
+            *(held for host in ours if (held := held_by_others(host))),
         )
     needs = tuple(step.id for step in first)
     parts = tuple(
@@ -62,17 +66,14 @@ def _delete(machine: str) -> Step:
 
 
 def _clean(host: HostFacts) -> Step:
-    count = len(host.ledger.paths) + len(host.ledger.units)
-    reason = f"{count} files and units that anykube put there"
-    change = Change("delete", "node", host.name, reason)
     effect = CleanNode(host.name)
     return Step(
         f"{host.name}/clean",
         Phase.REMOVE,
         host.name,
         "clean",
-        reason,
-        (change,),
+        "the cluster is destroyed",
+        going(host),
         (effect,),
         disruption=FOREVER,
     )
