@@ -15,6 +15,7 @@ MANAGER = "anykube"
 """Value of MANAGED_BY, and the field manager that every apply is made as."""
 ADDON = "anykube.dev/addon"
 CONFIG_DIGEST = "anykube.dev/config-sha256"
+TRUST_DIGEST = "anykube.dev/trust"
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
 TOLERATE_CONTROL_PLANE: Object = {"key": CONTROL_PLANE_LABEL, "operator": "Exists", "effect": "NoSchedule"}
 UNPRIVILEGED = 65532
@@ -40,6 +41,17 @@ def _owned(addon: str, item: Object) -> Object:
     metadata = item["metadata"]
     labels = {**metadata.get("labels", {}), MANAGED_BY: MANAGER, ADDON: addon}
     return {**item, "metadata": {**metadata, "labels": labels}}
+
+
+def trusting(item: Object, trust: str) -> Object:
+    """The object; if it makes pods, they are replaced when `trust` changes."""
+    template = item.get("spec", {}).get("template")
+    if template is None:
+        return item
+    metadata = template["metadata"]
+    annotations = {**metadata.get("annotations", {}), TRUST_DIGEST: trust}
+    marked = {**template, "metadata": {**metadata, "annotations": annotations}}
+    return {**item, "spec": {**item["spec"], "template": marked}}
 
 
 def config_map(name: str, namespace: str, data: Mapping[str, str]) -> Object:

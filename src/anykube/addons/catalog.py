@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from anykube.addons import dns, flannel, metrics, rbac
-from anykube.addons.build import owned
+from anykube.addons.build import owned, trusting
 from anykube.addons.references import Object
 from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
@@ -17,9 +17,10 @@ from anykube.spec.nodes import Node
 
 
 def objects(
-    cluster: Cluster, nodes: Sequence[Node], endpoint: ApiEndpoint
+    cluster: Cluster, nodes: Sequence[Node], endpoint: ApiEndpoint, trust: str = ""
 ) -> Mapping[str, tuple[Object, ...]]:
-    """The objects of each addon that is on. `endpoint`: how the API is reached.
+    """The objects of each addon that is on. `endpoint`: how the API is reached. `trust` changes when pods must
+    be replaced because of whom they trust (plan/distrust.py).
 
     'nodes' holds labels of Node objects, which belong to their kubelets: they are never made or deleted
     by an apply, and do not carry our labels.
@@ -33,6 +34,8 @@ def objects(
         found["dns"] = owned("dns", dns.dns_objects(cluster, spec.addons.dns))
     if spec.addons.metrics is not None:
         found["metrics"] = owned("metrics", metrics.metrics_objects(cluster))
+    if trust:
+        found = {addon: tuple(trusting(item, trust) for item in items) for addon, items in found.items()}
     found["nodes"] = rbac.node_objects(nodes)
     return found
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anykube.cli import rotate
 from anykube.cli.options import File, Format, Name, Output, Yes
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ def renew(
     from anykube.cli.running import run_renew
 
     return run_renew(names or (), file, cluster, output, everything=everything, yes=yes)
+
+
+app.command("rotate-ca")(rotate.authority)
+app.command("rotate-key")(rotate.key)
 
 
 def _print(cluster: str, found: Inventory, *, wide: bool) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from anykube.cli.options import Output
 from anykube.cli.printing import confirm, message, typed
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anykube.transports.base import Endpoint
 
 TICK = 0.25
+T = TypeVar("T")
 
 
 def run_apply(
@@ -54,7 +55,7 @@ def apply_target(
     from anykube.workflow import apply
 
     async def work(stop: StopFlag, show: Progress) -> Report:
-        approve = _approval(f"Apply this to {found.cluster.name}?", show, output, yes=yes)
+        approve = approval(f"Apply this to {found.cluster.name}?", show, output, yes=yes)
 
         def agreed(plan: Plan) -> bool:
             answer = approve(plan)
@@ -95,7 +96,7 @@ def run_replace(
             node,
             text=found.text,
             source=found.source,
-            approve=_approval(f"Make {node} anew?", show, output, yes=yes),
+            approve=approval(f"Make {node} anew?", show, output, yes=yes),
             emit=show,
             stop=stop,
             drain_seconds=drain_seconds,
@@ -162,7 +163,7 @@ def run_renew(
             found.cluster,
             names,
             everything=everything,
-            approve=_approval(f"Renew these certificates of {found.cluster.name}?", show, output, yes=yes),
+            approve=approval(f"Renew these certificates of {found.cluster.name}?", show, output, yes=yes),
             emit=show,
             stop=stop,
         )
@@ -257,7 +258,7 @@ def run_destroy(file: Path | None, name: str | None, output: Output, *, yes: boo
 
     async def work(stop: StopFlag, show: Progress) -> Report:
         question = f"Destroy {found.cluster.name} and all data in it?"
-        approve = _approval(question, show, output, yes=yes)
+        approve = approval(question, show, output, yes=yes)
         return await destroy(found.cluster, approve=approve, emit=show, stop=stop)
 
     report = run_to_its_end(work, output)
@@ -267,7 +268,7 @@ def run_destroy(file: Path | None, name: str | None, output: Output, *, yes: boo
     return 0
 
 
-def _approval(question: str, show: Progress, output: Output, *, yes: bool) -> Callable[[Plan], bool]:
+def approval(question: str, show: Progress, output: Output, *, yes: bool) -> Callable[[Plan], bool]:
     def approve(plan: Plan) -> bool:
         from anykube.plan.render import lines, summary
 
@@ -282,11 +283,11 @@ def _approval(question: str, show: Progress, output: Output, *, yes: bool) -> Ca
     return approve
 
 
-def run_to_its_end(work: Callable[[StopFlag, Progress], Awaitable[Report]], output: Output) -> Report:
+def run_to_its_end(work: Callable[[StopFlag, Progress], Awaitable[T]], output: Output) -> T:
     """Run a change with its progress shown; the first Ctrl-C stops it in order, the second at once."""
     show: list[Progress] = []
 
-    async def main() -> Report:
+    async def main() -> T:
         from anykube.execute.engine import StopFlag
 
         stop = StopFlag()

@@ -6,6 +6,7 @@ A condition answers '' when it holds, else what it saw last; that is the evidenc
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ from functools import partial
 from anykube.errors import AnykubeError, HostKeyError, WaitError
 from anykube.kube.client import KubeClient
 from anykube.kube.endpoint import endpoint_trouble
+from anykube.kube.parse import root_ca_digest
 from anykube.transports.base import Transport
 from anykube.transports.served import shown_certificate
 
@@ -112,6 +114,18 @@ def node_runs(api: KubeClient, name: str, version: str) -> Condition:
         return await ready()
 
     ready = node_ready(api, name)
+    return look
+
+
+def ca_published(api: KubeClient, bundle: bytes) -> Condition:
+    """Every namespace tells its pods to trust these certificates."""
+    wanted = hashlib.sha256(bundle).hexdigest()
+
+    async def look() -> str:
+        published = await api.list_objects("ConfigMap", fields="metadata.name=kube-root-ca.crt")
+        late = [thing["metadata"]["namespace"] for thing in published if root_ca_digest(thing) != wanted]
+        return f"another CA is still in: {', '.join(late[:5])}" if late else ""
+
     return look
 
 

@@ -7,6 +7,7 @@ import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
+from anykube.content.backup import sealed_files
 from anykube.content.model import ArtifactFile, LocalFile, SecretPart, Source, Text
 from anykube.errors import ArtifactError, PlanError
 from anykube.events import Sink, StepProgress
@@ -67,6 +68,7 @@ class Performer:
                 effects.FetchArtifacts()
                 | effects.GenerateSecrets()
                 | effects.IssueCertificates()
+                | effects.SealState()
                 | effects.ForgetCluster()
             ):
                 await self._here(effect, step)
@@ -89,6 +91,8 @@ class Performer:
                 await asyncio.to_thread(generate, self._ports.secrets, requests)
             case effects.IssueCertificates(requests):
                 await asyncio.to_thread(issue, self._ports.secrets, requests, datetime.now(UTC))
+            case effects.SealState():
+                await asyncio.to_thread(self._ports.seal)
             case effects.ForgetCluster():
                 await asyncio.to_thread(self._ports.forget)
 
@@ -102,6 +106,8 @@ class Performer:
                 await self._hand(node).set_unit(unit, state)
             case effects.CleanNode(node):
                 await self._hand(node).clean()
+            case effects.PlaceState(node):
+                await self._hand(node).put(sealed_files(self._ports.sealed()))
             case effects.SetAsideEtcd(node):
                 await self._hand(node).script("moving etcd's data aside", etcd_scripts.SET_ASIDE, ())
             case effects.SaveSnapshot(node, file):
@@ -235,6 +241,10 @@ class Performer:
                 transport = self._ports.transport(secret.split("/")[1])
                 look = conditions.served(transport, address, int(port), certificate)
                 return look, "look at what listens there: anykube certs"
+            case "ca-published":
+                bundle = self._ports.secrets.part("ca/cluster", "bundle").reveal()
+                remedy = "anykube logs NODE kube-controller-manager"
+                return conditions.ca_published(self._ports.kube(), bundle), remedy
             case "endpoint-ready":
                 authority = self._ports.secrets.part("ca/cluster", "bundle").reveal()
                 return conditions.endpoint_ready(subject, authority), effect.remedy

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from anykube.facts.artifacts import ArtifactLock
+from anykube.facts.backup import SealedFacts
 from anykube.facts.host import HostFacts, SystemFacts, Unreachable
 from anykube.facts.kubernetes import KubernetesFacts
 from anykube.facts.machines import SiteFacts
@@ -18,7 +19,8 @@ class Facts:
     """One snapshot. `stored` are the sha256 of locked artifacts that the local store holds.
 
     `fresh` is what a machine made now would look like; `hosts` has no entry for a
-    machine that is not running.
+    machine that is not running. `at_rest` counts Secrets by the encryption key that they are stored under
+    (facts/at_rest.py); looked at while that key is being replaced.
     """
 
     now: datetime
@@ -29,3 +31,5 @@ class Facts:
     secrets: Mapping[str, SecretFacts] = field(default_factory=dict)
     kubernetes: KubernetesFacts = KubernetesFacts()
     fresh: SystemFacts | None = None
+    at_rest: Mapping[str, int] | None = None
+    sealed: SealedFacts = SealedFacts()

@@ -73,6 +73,8 @@ class KubernetesFacts:
     budgets: how many pods each PodDisruptionBudget lets go now; read together with `pods_on`.
     removed_apis: uses of APIs that the wanted version does not have, one line each.
     leases: the leader of each component that elects one.
+    root_cas: sha256 of what namespaces have in their ConfigMap kube-root-ca.crt, which pods trust.
+    request_cas: fingerprints of the CAs by which aggregated API servers know who asks.
     """
 
     ready: bool = False
@@ -87,3 +89,5 @@ class KubernetesFacts:
     endpoint: str = ""
     removed_apis: tuple[str, ...] = ()
     leases: Mapping[str, LeaseFacts] = field(default_factory=dict)
+    root_cas: frozenset[str] = frozenset()
+    request_cas: frozenset[str] = frozenset()

@@ -5,6 +5,9 @@ An API server is trusted to be one (its certificate was checked), but objects ma
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +17,7 @@ from anykube.addons.rbac import DRAIN_ANNOTATION, POOL_LABEL
 from anykube.facts.kubernetes import LeaseFacts, NodeFacts, WorkloadFacts
 
 REASON_LIMIT = 300
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,20 @@ def workload_facts(thing: Mapping[str, Any]) -> WorkloadFacts:
     # Ready pods are not told apart by template: assume that those of the old one are the ready ones.
     outdated = max(total - updated, 0)
     return WorkloadFacts(wanted=wanted, ready=max(min(updated, ready - outdated), 0))
+
+
+def root_ca_digest(thing: Mapping[str, Any]) -> str:
+    """The sha256 of the certificates in a ConfigMap kube-root-ca.crt."""
+    return hashlib.sha256(str((thing.get("data") or {}).get("ca.crt", "")).encode()).hexdigest()
+
+
+def request_cas(thing: Mapping[str, Any]) -> frozenset[str]:
+    """Fingerprints of the certificates in the ConfigMap extension-apiserver-authentication."""
+    texts = (
+        (thing.get("data") or {}).get(key) or "" for key in ("client-ca-file", "requestheader-client-ca-file")
+    )
+    blocks = (block for text in texts for block in _CERTIFICATE.findall(str(text)))
+    return frozenset(hashlib.sha256(base64.b64decode(block)).hexdigest() for block in blocks)
 
 
 def pod_summary(thing: Mapping[str, Any]) -> PodSummary:

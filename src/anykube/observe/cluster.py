@@ -16,10 +16,13 @@ from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.kubernetes import KubernetesFacts, NodeFacts
 from anykube.facts.machines import MachineState, SiteFacts
 from anykube.kube.endpoint import endpoint_trouble
+from anykube.observe.at_rest import secrets_at_rest
 from anykube.observe.hosts import probe_hosts
 from anykube.observe.kubernetes import observe_kubernetes
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.contexts import endpoint
+from anykube.plan.distrust import trusted_by_pods
+from anykube.plan.rotation import KEYS
 from anykube.plan.upgrade import changes_minor
 from anykube.ports import SUPER_ADMIN, Ports
 from anykube.spec.endpoint import ApiEndpoint
@@ -44,12 +47,13 @@ async def observe(
     site = await ports.provider.observe()
     hosts, kubernetes, fresh = await asyncio.gather(
         _hosts(ports, site, blueprint),
-        _kubernetes(cluster, ports, site, blueprint, replacing),
+        _kubernetes(cluster, ports, site, blueprint, replacing, trusted_by_pods(secrets)),
         ports.provider.fresh(),
     )
     if electing(hosts):
         hosts = await _elected(ports, site, blueprint)
-        kubernetes = await _kubernetes(cluster, ports, site, blueprint, replacing)
+        kubernetes = await _kubernetes(cluster, ports, site, blueprint, replacing, trusted_by_pods(secrets))
+    rotating = KEYS["encryption"] in ports.record.rotations
     return Facts(
         now=datetime.now(UTC),
         lock=lock,
@@ -59,6 +63,8 @@ async def observe(
         secrets=secrets,
         kubernetes=kubernetes,
         fresh=fresh,
+        sealed=await asyncio.to_thread(ports.sealed),
+        at_rest=await secrets_at_rest(hosts, ports.transport) if rotating else None,
     )
 
 
@@ -94,14 +100,19 @@ async def _elected(ports: Ports, site: SiteFacts, blueprint: Blueprint) -> dict[
 
 
 async def _kubernetes(
-    cluster: Cluster, ports: Ports, site: SiteFacts, blueprint: Blueprint, replacing: frozenset[str]
+    cluster: Cluster,
+    ports: Ports,
+    site: SiteFacts,
+    blueprint: Blueprint,
+    replacing: frozenset[str],
+    trust: str,
 ) -> KubernetesFacts:
     wanted = nodes(cluster)
     heads = [node.name for node in wanted if node.control_plane]
     if SUPER_ADMIN not in ports.secrets.names() or not any(_running(site, name) for name in heads):
         return KubernetesFacts()
     api = endpoint(cluster, blueprint)
-    things = [thing for group in objects(cluster, wanted, api).values() for thing in group]
+    things = [thing for group in objects(cluster, wanted, api, trust).values() for thing in group]
     staying = blueprint.machines.keys() - replacing
 
     def leaves(node: NodeFacts) -> bool:

@@ -16,14 +16,17 @@ from anykube.errors import KubeBusyError, KubeError, TransportError
 from anykube.facts.differences import differences
 from anykube.facts.kubernetes import KubernetesFacts, NodeFacts, ObjectFacts, PodFacts, WorkloadFacts
 from anykube.kube.client import KubeClient
-from anykube.kube.parse import lease_facts, node_facts, workload_facts
+from anykube.kube.parse import lease_facts, node_facts, request_cas, root_ca_digest, workload_facts
 from anykube.kube.pods import budget_name, disruptions_allowed, evictable, pod_facts
+from anykube.plan.distrust import REQUEST_CAS
 
 OURS = f"{MANAGED_BY}={MANAGER},{ADDON}"
 LOOKS = 3
 """Times an object is compared while others keep writing to it."""
 ELECTORS = ("kube-scheduler", "kube-controller-manager")
 """Components of which one instance leads; each names it in a Lease of its own name in kube-system."""
+ROOT_CA = "kube-root-ca.crt"
+"""The ConfigMap of every namespace from which pods know the API servers' CA."""
 CREATED_KINDS = tuple(name for name, kind in KINDS.items() if kind.created)
 
 T = TypeVar("T")
@@ -64,6 +67,8 @@ async def _observe(
     live = ours | {reference(node): node for node in nodes}
     compared = await _together([_compare(client, live.get(reference(thing)), thing) for thing in objects])
     leases = await _together([client.get(f"Lease/kube-system/{name}") for name in ELECTORS])
+    roots = await client.list_objects("ConfigMap", fields=f"metadata.name={ROOT_CA}")
+    requests = await client.get(REQUEST_CAS)
     known = {node["metadata"]["name"]: node_facts(node) for node in nodes}
     pods, budgets = await _leaving(client, [node.name for node in known.values() if leaves(node)])
     return KubernetesFacts(
@@ -80,6 +85,8 @@ async def _observe(
             for name, lease in zip(ELECTORS, leases, strict=True)
             if lease and (facts := lease_facts(lease))
         },
+        root_cas=frozenset(map(root_ca_digest, roots)),
+        request_cas=request_cas(requests or {}),
     )
 
 

@@ -28,20 +28,25 @@ def plan_addons(
     endpoint: ApiEndpoint,
     facts: KubernetesFacts,
     blocked: frozenset[str] = frozenset(),
+    keys: tuple[Step, ...] = (),
+    trust: str = "",
 ) -> tuple[Step, ...]:
     """Apply what differs per addon, remove what we applied earlier and is not wanted, then wait.
 
-    `blocked` are nodes that nothing can be done for now: they are neither labelled nor waited for.
+    `blocked` are nodes that nothing can be done for now: they are neither labelled nor waited for. `keys` are
+    steps of plan/distrust.py, which come before pods are replaced; `trust` is its digest.
     """
     usable = tuple(node for node in nodes if node.name not in blocked)
-    wanted = dict(objects(cluster, usable, endpoint))
+    wanted = dict(objects(cluster, usable, endpoint, trust))
     labels = wanted.pop(NODE_LABELS, ())
-    applies = tuple(_apply(addon, parts, facts) for addon, parts in wanted.items())
+    before = tuple(step.id for step in keys)
+    applies = tuple(replace(_apply(addon, parts, facts), needs=before) for addon, parts in wanted.items())
     names = {reference(part) for parts in wanted.values() for part in parts}
     prune = _prune(sorted(facts.inventory - names), tuple(step.id for step in applies))
     needs = tuple(step.id for step in (*applies, prune))
     ready = tuple(_node_ready(node.name, facts, needs) for node in usable if node.kubelet)
     return (
+        *keys,
         *applies,
         prune,
         *(

@@ -3,9 +3,9 @@
 The record says which stage is wanted, and the ring of keys (pki/kinds.py) is brought there by whatever run
 comes next; certificates, nodes and pods follow as they do for any other change:
 
-  trust   the new key is in every bundle, the old one is used
-  use     certificates and signatures come from the new one, the old one is still in every bundle
-  (none)  the old one is gone
+  trust     the new key is in every bundle, the old one is used
+  use       certificates and signatures come from the new one, the old one is still in every bundle
+  distrust  the old one leaves the bundles
 
 The workflow rotation.py goes from one stage to the next only when nothing is left to do. To go back is to ask
 for the stage before.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 
 from anykube.content.model import CertificateRequest, SecretPart, SecretRequest
 from anykube.errors import PlanError
@@ -32,9 +31,11 @@ TRUSTED = ("bundle", "value")
 """Parts of a secret that change with the keys that it has."""
 USED = ("certificate", "key", "public", "value")
 """Parts that change with the one in use."""
-TOKEN_LIFE = timedelta(minutes=65)
-"""Pods get tokens of an hour, and another one long before (kubelet, projected volumes); clocks may differ."""
-STAGES = {Stage.TRUST: "the new key is trusted, the old one is used", Stage.USE: "the new key is used"}
+STAGES = {
+    Stage.TRUST: "the new key is trusted, the old one is used",
+    Stage.USE: "the new key is used, the old one is trusted",
+    Stage.DISTRUST: "the old key goes",
+}
 
 Request = CertificateRequest | SecretRequest
 
@@ -54,7 +55,6 @@ def plan_rotation(secrets: Mapping[str, SecretFacts], record: Record, requests: 
     wanted = {request.secret: request for request in requests}
     effects: list[KeyEffect] = []
     changes: list[Change] = []
-    after = dict(secrets)
     changing: set[SecretPart] = set()
     for name, request in wanted.items():
         known = secrets.get(name)
@@ -64,7 +64,7 @@ def plan_rotation(secrets: Mapping[str, SecretFacts], record: Record, requests: 
         effects.append(effect)
         changes.append(change)
         changing.update(SecretPart(name, part) for part in parts)
-        after[name] = _turned(known, effect)
+    after = turned(secrets, record)
     if not effects:
         reason = "; ".join(_standing(record)) or "no key is being replaced"
         return Turning(Step(STEP, Phase.BOOTSTRAP, LOCAL, "keys", reason), after)
@@ -72,14 +72,24 @@ def plan_rotation(secrets: Mapping[str, SecretFacts], record: Record, requests: 
     return Turning(step, after, frozenset(changing))
 
 
+def turned(secrets: Mapping[str, SecretFacts], record: Record) -> Mapping[str, SecretFacts]:
+    """The secrets once every ring is as the record wants it; of a key yet to be made nothing is known."""
+    after = dict(secrets)
+    for name, known in secrets.items():
+        anything = SecretRequest(name, "")
+        if known.keys and (turn := _turn(known, anything, record.rotations.get(name))):
+            after[name] = _turned(known, turn[0])
+    return after
+
+
 def _turn(
     known: SecretFacts, request: Request, rotation: Rotation | None
 ) -> tuple[KeyEffect, Change, tuple[str, ...]] | None:
     name, (first, *others) = known.name, known.keys
-    if rotation is None:
+    if rotation is None or (rotation.stage is Stage.DISTRUST and first != rotation.old):
         if not others:
             return None
-        change = Change("delete", "key", name, "is trusted no more")
+        change = Change("delete", "key", name, "the one that is not in use is trusted no more")
         return DropKeys(name, first), change, TRUSTED
     if rotation.old not in known.keys:
         raise PlanError(
@@ -102,7 +112,7 @@ def _turn(
     if not others:
         raise PlanError(
             f"The new key of {name} is to be used, and it is not here.",
-            remedy="go back: anykube certs rotate-... --abort, or restore the state folder from a backup",
+            remedy=f"anykube certs {command(name)} --abort, or restore the state folder from a backup",
         )
     return UseKey(name, others[0]), Change("update", "key", name, "the new one is used"), USED
 
@@ -139,62 +149,3 @@ def command(secret: str) -> str:
     return next(
         f"{verb} {word}" for verb, words in verbs.items() for word, name in words.items() if name == secret
     )
-
-
-def further(record: Record, secrets: Mapping[str, SecretFacts], names: Sequence[str]) -> Record:
-    """The record that asks for the next stage of these secrets; after the last one nothing is asked for."""
-    _refuse_apart(record, names)
-    rotations = dict(record.rotations)
-    for name in names:
-        match rotations.pop(name, None):
-            case None:
-                rotations[name] = Rotation(Stage.TRUST, _in_use(secrets, name))
-            case Rotation(Stage.TRUST, old):
-                rotations[name] = Rotation(Stage.USE, old)
-    return replace(record, rotations=rotations)
-
-
-def backwards(record: Record, names: Sequence[str]) -> Record:
-    """The record that asks for the stage before. Nothing changes for a secret that is not being replaced."""
-    rotations = dict(record.rotations)
-    for name in names:
-        match rotations.pop(name, None):
-            case Rotation(Stage.USE, old):
-                rotations[name] = Rotation(Stage.TRUST, old)
-    return replace(record, rotations=rotations)
-
-
-def reached(record: Record, moment: datetime) -> Record:
-    """The record that says of every stage that it is complete, since now if not since earlier."""
-    stamp = moment.isoformat(timespec="seconds")
-    complete = {name: replace(one, reached=one.reached or stamp) for name, one in record.rotations.items()}
-    return replace(record, rotations=complete)
-
-
-def tokens_end(record: Record) -> datetime | None:
-    """When the last token signed with the old service-account key ends; None if that key signs, or is gone."""
-    rotation = record.rotations.get(KEYS["service-account"])
-    if rotation is None or rotation.stage is not Stage.USE or not rotation.reached:
-        return None
-    return datetime.fromisoformat(rotation.reached) + TOKEN_LIFE
-
-
-def _in_use(secrets: Mapping[str, SecretFacts], name: str) -> str:
-    known = secrets.get(name)
-    if known is None or not known.keys:
-        raise PlanError(
-            f"This cluster has no {name} that could be replaced.",
-            remedy="look at what it has: anykube certs",
-        )
-    return known.keys[0]
-
-
-def _refuse_apart(record: Record, names: Sequence[str]) -> None:
-    """Authorities that are at different stages cannot go on in one step."""
-    stages = {record.rotations[name].stage if name in record.rotations else None for name in names}
-    if len(stages) > 1:
-        begun = [name for name in names if name in record.rotations]
-        raise PlanError(
-            f"{', '.join(begun)}: being replaced already; the others are not as far.",
-            remedy=f"first: anykube certs {command(begun[0])}",
-        )
