@@ -34,10 +34,13 @@ PHASES = (
     Phase.REPLACE,
     Phase.ARTIFACTS,
     Phase.PROVISION,
+    Phase.RENEW,
     Phase.BOOTSTRAP,
     Phase.ADDONS,
     Phase.RETIRE,
+    Phase.BACKUP,
 )
+"""Renewed is before anything else, and again on machines that have been off until then."""
 EVIDENT_UNIT = "kubelet.service"
 """What a node that fails is asked about; a unit that does not start brings its own journal."""
 
@@ -114,7 +117,7 @@ class Run:
         self, report: Report, current: Plan, outcomes: list[Outcome], saved: Plan | None
     ) -> Report:
         ahead = 0
-        for phase in PHASES:
+        for number, phase in enumerate(PHASES, start=1):
             made = current.phase(phase)
             if phase is not Phase.RENEW:
                 # What is to be made anew has left after its phase, also if there was nothing to do for it.
@@ -129,7 +132,8 @@ class Run:
             refuse_stale(saved, current, (made,))
             outcomes.append(await self._phase(made, report))
             if self._stop.stopping:
-                ahead = sum(len(later.pending) for later in current.phases[PHASES.index(phase) + 1 :])
+                later = set(PHASES[number:]) - {phase}
+                ahead = sum(len(current.phase(one).pending) for one in later)
                 break
             if not _worth_going_on(phase, outcomes[-1]):
                 break

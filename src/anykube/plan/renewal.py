@@ -66,14 +66,16 @@ def selected(
 
 
 def overdue(requests: Sequence[CertificateRequest], facts: Facts, hosts: Hosts) -> frozenset[str]:
-    """Certificates of nodes that have ended: what keeps apply from seeing and mending anything else."""
+    """Certificates that have ended, of users and of nodes that answer: what keeps apply from seeing and
+    mending anything else."""
     if own_clock_is_doubtful(facts):
         return frozenset()
     found: set[str] = set()
     for request in requests:
-        node = request.secret.split("/")[1] if request.secret.startswith("nodes/") else ""
+        folder, name = request.secret.split("/")[:2]
         secret = facts.secrets.get(request.secret)
-        certificate = secret.certificate if secret and isinstance(hosts.get(node), HostFacts) else None
+        there = folder == "users" or isinstance(hosts.get(name), HostFacts)
+        certificate = secret.certificate if secret and there and not request.is_authority else None
         if certificate and facts.now >= certificate.not_after:
             found.add(request.secret)
     return frozenset(found)

@@ -158,11 +158,19 @@ def test_an_edit_that_a_process_already_uses_also_restarts_it(up: World) -> None
 
 def test_a_kill_between_placing_a_file_and_the_restart_is_seen(up: World) -> None:
     """The file is right, the process runs with the old one: only the restart is left."""
-    inputs = {**up.hosts["demo-cp-1"].units["etcd.service"].inputs, "/etc/etcd/pki/server.crt": "0" * 64}
+    inputs = {**up.hosts["demo-cp-1"].units["etcd.service"].inputs, "/etc/etcd/pki/ca.crt": "0" * 64}
     set_unit(up, "demo-cp-1", "etcd.service", inputs=inputs)
     found = pending(up)
     assert [change.action for change in found["demo-cp-1/etcd"].changes] == ["restart"]
     assert found["demo-cp-1/etcd"].disruption
+
+
+def test_what_a_process_reads_again_by_itself_interrupts_nobody(up: World) -> None:
+    inputs = {**up.hosts["demo-cp-1"].units["etcd.service"].inputs, "/etc/etcd/pki/server.crt": "0" * 64}
+    set_unit(up, "demo-cp-1", "etcd.service", inputs=inputs)
+    found = pending(up)
+    assert [change.action for change in found["demo-cp-1/etcd"].changes] == ["reload"]
+    assert not found["demo-cp-1/etcd"].disruption
 
 
 @pytest.mark.parametrize(

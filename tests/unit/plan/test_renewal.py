@@ -71,9 +71,7 @@ def _asked(world: World, *names: str, everything: bool = False) -> PhasePlan:
     api = endpoint(world.cluster, blueprint)
     requests = certificate_requests(world.cluster, nodes(world.cluster), blueprint.addresses, api)
     chosen = selected(requests, facts, names, everything=everything)
-    return plan_renewal(
-        world.cluster, facts, world.record, blueprint, known_hosts(facts, blueprint), chosen
-    )
+    return plan_renewal(world.cluster, facts, world.record, blueprint, known_hosts(facts, blueprint), chosen)
 
 
 def _issued(phase: PhasePlan) -> list[str]:
@@ -117,9 +115,11 @@ def test_when_they_have_ended_apply_renews_before_it_looks_at_anything_else(worl
     assert [phase.phase for phase in made.phases if phase.pending] == [Phase.RENEW]
     assert all(phase.provisional for phase in made.phases[1:])
     renewal = made.phase(Phase.RENEW)
-    assert len(_issued(renewal)) == LEAVES - 2, "users' certificates are no reason, and follow in bootstrap"
+    assert len(_issued(renewal)) == LEAVES, "also those of users: with them the API is asked"
     turned = _turned(renewal)
-    assert turned["demo-cp-1 etcd"] == "reloaded", "it reads them for each handshake: the quorum is left alone"
+    assert turned["demo-cp-1 etcd"] == "reloaded", (
+        "it reads them for each handshake: the quorum is left alone"
+    )
     assert turned["demo-cp-1 kube-apiserver"] == "restarted"
     assert turned["demo-worker-1 kubelet"] == "restarted"
 
@@ -136,9 +136,7 @@ def test_all_nodes_have_their_files_before_a_process_takes_them_over(world: Worl
 
 def test_servers_restart_one_after_another_each_ready_before_the_next(world: World) -> None:
     _later(world, 366)
-    servers = [
-        step for step in world.plan().phase(Phase.RENEW).pending if step.title == "kube-apiserver"
-    ]
+    servers = [step for step in world.plan().phase(Phase.RENEW).pending if step.title == "kube-apiserver"]
     assert len(servers) == 3
     for before, after in zip(servers, servers[1:], strict=False):
         assert before.id in after.needs
