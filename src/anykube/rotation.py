@@ -7,14 +7,14 @@ makes it so (plan/rotation.py), and only when nothing is left to do anywhere the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from anykube.errors import PlanError, StateError
 from anykube.events import Sink, nowhere
 from anykube.execute.engine import StopFlag
-from anykube.facts.record import Record
+from anykube.facts.record import Record, Stage
 from anykube.plan.model import Plan
 from anykube.plan.rotation import KEYS
 from anykube.plan.stages import backwards, further, settled, tokens_end
@@ -24,6 +24,9 @@ from anykube.spec.model import Cluster
 from anykube.state import restoring
 from anykube.state.journal import start_run
 from anykube.workflow import begin
+
+TRIES = 2
+"""Runs for one stage. One is enough, unless the world moves meanwhile."""
 
 
 class Goal(StrEnum):
@@ -87,6 +90,7 @@ class _Stages:
 
     def __init__(self, names: Sequence[str], goal: Goal, *, at_once: bool) -> None:
         self.done: Report | None = None
+        self._tries = 0
         self._names = tuple(names)
         self._goal = goal
         self._at_once = at_once
@@ -99,8 +103,10 @@ class _Stages:
             raise StateError(f"There is no record of {session.cluster.name} here.", remedy="anykube apply")
         made, seen = await look(session)
         if not made.empty:
-            if self._goal is not Goal.BACK and not self._begun(session.record):
+            # A stage that was begun is finished first; but not tried for ever.
+            if self._tries == TRIES or not self._begun(session.record):
                 raise _not_in_order(made)
+            self._tries += 1
             return made
         before = session.record
         session.record = settled(before, datetime.now(UTC))
@@ -108,23 +114,35 @@ class _Stages:
             session.record = session.records.save(session.record)
         wanted = self._next(session, finished=before.rotations.keys() - session.record.rotations.keys())
         if wanted is None:
-            report = replace(self.done) if self.done else Report(made)
+            report = self.done or Report(made)
             report.status = seen
             return Rotated(report, session.record, self._waiting(session.record))
-        session.record = wanted
-        return (await look(session))[0]
+        session.record, self._tries = wanted, 1
+        made = (await look(session))[0]
+        if made.empty:
+            # Nothing changes with this stage.
+            session.record = session.records.save(wanted)
+            return await self.ask(session)
+        return made
 
     def _next(self, session: Session, finished: set[str]) -> Record | None:
         record, under_way = session.record, self._begun(session.record)
         if self._goal is Goal.BACK:
             return backwards(record, self._names) if under_way else None
         over = finished.intersection(self._names) or (self.done and not under_way)
-        if over or (self._goal is Goal.NEXT and self.done) or self._waiting(record):
+        enough = self._goal is Goal.NEXT and self.done and not self._between(record)
+        if over or enough or self._waiting(record):
             return None
         return further(record, session.secrets.facts(), self._names)
 
     def _begun(self, record: Record) -> bool:
         return any(name in record.rotations for name in self._names)
+
+    def _between(self, record: Record) -> bool:
+        """The two last stages are one for users: kubeconfigs of before end with the first of them."""
+        return any(
+            record.rotations[name].stage is Stage.SHOW for name in self._names if name in record.rotations
+        )
 
     def _waiting(self, record: Record) -> datetime | None:
         """Until when tokens of the old key are in use."""

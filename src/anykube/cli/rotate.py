@@ -68,7 +68,8 @@ def authority(
     from anykube.plan.rotation import AUTHORITIES
 
     names = tuple(AUTHORITIES.values()) if which is Authority.ALL else (AUTHORITIES[which.value],)
-    return _run(names, stage, file, cluster, output, abort=abort, at_once=False, yes=yes)
+    again = f"rotate-ca {which.value}"
+    return _run(names, again, stage, file, cluster, output, abort=abort, at_once=False, yes=yes)
 
 
 def key(
@@ -92,11 +93,13 @@ def key(
     """
     from anykube.plan.rotation import KEYS
 
-    return _run((KEYS[which.value],), stage, file, cluster, output, abort=abort, at_once=now, yes=yes)
+    names, again = (KEYS[which.value],), f"rotate-key {which.value}"
+    return _run(names, again, stage, file, cluster, output, abort=abort, at_once=now, yes=yes)
 
 
-def _run(
+def _run(  # noqa: PLR0913  options
     names: Sequence[str],
+    again: str,
     until: Until,
     file: Path | None,
     name: str | None,
@@ -132,20 +135,17 @@ def _run(
 
     ended = run_to_its_end(work, output)
     if output is not Output.JSON:
-        for line in _told(names, ended, abort=abort):
+        for line in _told(names, f"anykube certs {again} -c {ended.record.name}", ended, abort=abort):
             message(line)
     return 0
 
 
-def _told(names: Sequence[str], ended: Rotated, *, abort: bool) -> list[str]:
-    from anykube.plan.rotation import command
-
+def _told(names: Sequence[str], again: str, ended: Rotated, *, abort: bool) -> list[str]:
     if not ended.report.approved:
         return ["nothing was changed"]
     under_way = [name for name in names if name in ended.record.rotations]
     if not under_way:
         return [f"{', '.join(names)}: {'the old key is the only one' if abort else 'replaced'}"]
-    again = f"anykube certs {command(under_way[0])} -c {ended.record.name}"
     lines = [f"{name}: {_standing(name, ended.record)}" for name in under_way]
     if ended.waiting is not None:
         lines.append(f"the last token of the old key ends at {ended.waiting:%H:%M} UTC; then: {again}")

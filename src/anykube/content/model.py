@@ -61,11 +61,13 @@ class File:
 @dataclass(frozen=True, slots=True)
 class Unit:
     """A systemd unit that should run. `inputs` are the paths whose change means a restart, its own unit
-    file first; `reloadable` are those of them that a reload is enough for."""
+    file first; `reloadable` are those of them that a reload is enough for. `recorded`: whether a process
+    notes what it starts with; a timer has none, and is restarted when its files are placed anew."""
 
     name: str
     inputs: tuple[str, ...]
     reloadable: frozenset[str] = frozenset()
+    recorded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Component:
 class CertificateRequest:
     """A key pair and its certificate. `authority` names the issuing CA secret; '' makes a CA.
 
+    `issuer` is the id of the CA's key to sign with (SecretFacts.keys), '' for the one in use.
     `days` is the validity; notBefore is an hour back for clocks that lag (cluster-api#4304).
     """
 
@@ -102,6 +105,7 @@ class CertificateRequest:
     server: bool = False
     client: bool = False
     days: int = 365
+    issuer: str = ""
 
     @property
     def is_authority(self) -> bool:
@@ -113,7 +117,8 @@ class CertificateRequest:
 class SecretRequest:
     """A secret that is not a certificate. kind: 'key-pair' (EC P-256, signs service-account tokens; parts
     'key' and 'public'), 'ssh-key' (Ed25519; parts 'key' and 'public' in OpenSSH form), 'encryption-config'
-    (an EncryptionConfiguration with a new secretbox key; part 'value')."""
+    (an EncryptionConfiguration with a new secretbox key; part 'value'), 'age-key' (an identity of age; parts
+    'key' and 'public')."""
 
     secret: str
     kind: str

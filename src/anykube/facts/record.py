@@ -30,7 +30,10 @@ class Stage(StrEnum):
     TRUST = "trust"
     """The new key is trusted everywhere, the old one is used."""
     USE = "use"
-    """The new key is used, the old one is still trusted."""
+    """The new key is used, the old one is still trusted. Of the cluster's CA: but not yet for what the API
+    servers show, so that kubeconfigs of before still work."""
+    SHOW = "show"
+    """The API servers show certificates of the new CA; kubeconfigs of before work no more."""
     DISTRUST = "distrust"
     """The old key goes."""
 

@@ -55,6 +55,7 @@ def generate(store: SecretStore, requests: Sequence[SecretRequest]) -> None:
         kinds.KEY_PAIR: _key_pair,
         kinds.SSH_KEY: _ssh_key,
         kinds.ENCRYPTION_CONFIG: _encryption_config,
+        kinds.AGE_KEY: _age_key,
     }
     for request in requests:
         if request.kind not in makers:
@@ -68,12 +69,12 @@ def generate(store: SecretStore, requests: Sequence[SecretRequest]) -> None:
 def _authority(
     request: CertificateRequest, key: ec.EllipticCurvePrivateKey, now: datetime
 ) -> x509.Certificate:
-    subject = _subject(request)
+    name = subject(request)
     public = key.public_key()
     builder = (
-        _builder(subject, subject, public, now, now + timedelta(days=request.days))
+        _builder(name, name, public, now, now + timedelta(days=request.days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(authority=True), critical=True)
+        .add_extension(key_usage(authority=True), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
     )
     return builder.sign(key, SHA256())
@@ -87,17 +88,17 @@ def _leaf(
     end = min(now + timedelta(days=request.days), authority.not_valid_after_utc)
     identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     builder = (
-        _builder(_subject(request), authority.subject, key.public_key(), now, end)
+        _builder(subject(request), authority.subject, key.public_key(), now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(authority=False), critical=True)
+        .add_extension(key_usage(authority=False), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
         )
     )
-    usages = _extended_usages(request)
+    usages = extended_usages(request)
     if usages:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-    names = _alternative_names(request)
+    names = alternative_names(request)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(authority_key, SHA256())
@@ -126,7 +127,9 @@ def _signer(
         raise StateError(
             f"The certificate {request.secret} cannot be issued: {request.authority} is no authority here."
         )
-    authority = content.certificate
+    chosen = content.ring.get(request.issuer)
+    signer = kinds.parse(kinds.CERTIFICATE, chosen.reveal()) if chosen else content
+    authority = signer.certificate or content.certificate
     if not authority.not_valid_before_utc <= now < authority.not_valid_after_utc:
         raise StateError(
             f"The certificate {request.secret} cannot be issued: {request.authority} is not valid now.",
@@ -137,10 +140,11 @@ def _signer(
             ],
             remedy="Check this machine's clock (timedatectl). If it is right, the authority must be rotated.",
         )
-    return authority, kinds.elliptic_key(content.parts["key"].reveal())
+    return authority, kinds.elliptic_key(signer.parts["key"].reveal())
 
 
-def _subject(request: CertificateRequest) -> x509.Name:
+def subject(request: CertificateRequest) -> x509.Name:
+    """Who the certificate is for. StateError for a name that a certificate cannot hold."""
     names = (request.common_name, *request.organizations)
     if any(not 0 < len(name) <= COMMON_NAME_LIMIT for name in names):
         raise StateError(
@@ -153,14 +157,16 @@ def _subject(request: CertificateRequest) -> x509.Name:
     return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, request.common_name)])
 
 
-def _alternative_names(request: CertificateRequest) -> list[x509.GeneralName]:
+def alternative_names(request: CertificateRequest) -> list[x509.GeneralName]:
+    """DNS names first, then addresses."""
     return [
         *(x509.DNSName(name) for name in request.dns_names),
         *(x509.IPAddress(ip_address(address)) for address in request.addresses),
     ]
 
 
-def _extended_usages(request: CertificateRequest) -> list[x509.ObjectIdentifier]:
+def extended_usages(request: CertificateRequest) -> list[x509.ObjectIdentifier]:
+    """As a server, as a client, or as both."""
     wanted = {
         ExtendedKeyUsageOID.SERVER_AUTH: request.server,
         ExtendedKeyUsageOID.CLIENT_AUTH: request.client,
@@ -168,7 +174,8 @@ def _extended_usages(request: CertificateRequest) -> list[x509.ObjectIdentifier]
     return [usage for usage, asked in wanted.items() if asked]
 
 
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
+def key_usage(*, authority: bool) -> x509.KeyUsage:
+    """What the key may do: an authority's also sign certificates."""
     # No keyEncipherment: that is RSA key transport, which an elliptic-curve key cannot do.
     return x509.KeyUsage(
         digital_signature=True,
@@ -197,3 +204,9 @@ def _encryption_config() -> bytes:
     name = f"key-{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}"
     secret = base64.b64encode(os.urandom(kinds.SECRETBOX_KEY_BYTES)).decode()
     return kinds.encryption_document([{"name": name, "secret": secret}])
+
+
+def _age_key() -> bytes:
+    import pyrage
+
+    return f"{pyrage.x25519.Identity.generate()}\n".encode()

@@ -22,7 +22,7 @@ from anykube.plan.model import Obstacle, Phase, PhasePlan
 from anykube.plan.order import checked
 from anykube.plan.road import ROLL, Traffic, on_the_road
 from anykube.plan.rolling import in_order
-from anykube.plan.rotation import plan_rotation, rotation_notes
+from anykube.plan.rotation import plan_rotation, rotation_notes, signed
 from anykube.plan.rules import missing_programs, notes, obstacles
 from anykube.plan.upgrade import snapshot_step
 from anykube.spec.model import Cluster
@@ -61,7 +61,7 @@ def plan_bootstrap(
     membership = decide(Electors(wanted, known, usable, etcd_of(facts.hosts), off, record.born))
     blocked = (*blocked, *membership.obstacles)
     usable = _without(usable, {obstacle.target for obstacle in blocked})
-    requests = certificate_requests(cluster, wanted, known, endpoint(cluster, blueprint))
+    requests = signed(certificate_requests(cluster, wanted, known, endpoint(cluster, blueprint)), record)
     turning = plan_rotation(facts.secrets, record, (*secret_requests(cluster), *requests))
     certificates = plan_certificates(
         replace(facts, secrets=turning.secrets), secret_requests(cluster), requests
@@ -69,7 +69,7 @@ def plan_bootstrap(
     certificates = replace(certificates, needs=(turning.step.id,))
     changing = turning.changing | reissued(certificates)
     earlier = expected_before(previous, cluster, facts, record, blueprint, usable) if previous else {}
-    made = contexts(cluster, known, blueprint, usable, birth=membership.birth)
+    made = contexts(cluster, known, blueprint, usable, birth=membership.birth, sealed=facts.sealed)
     alone = plan_nodes(made, usable, facts, changing, earlier)
     saved = snapshot_step(way.upgrade) if way.upgrade else None
     before = (saved,) if saved else ()

@@ -72,7 +72,7 @@ def _leaf_reason(
 ) -> str:
     if authority is None or authority.certificate is None:
         return "its CA is missing"
-    if found.issuer != authority.certificate.fingerprint:
+    if found.issuer != (request.issuer or authority.certificate.fingerprint):
         return "issued by another CA"
     if (found.common_name, set(found.organizations)) != (request.common_name, set(request.organizations)):
         return "its subject differs"

@@ -340,12 +340,24 @@ class ForgetNode:
 
 
 @dataclass(frozen=True, slots=True)
+class SealState:
+    """Encrypt what is kept here of the cluster, for the backups that nodes make."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceState:
+    """Place what is sealed on a node: its content is known only when it has been sealed."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetCluster:
     """Remove record, secrets and runs from this machine."""
 
 
 RoadEffect = StageFiles | PlaceFiles | KeepFiles | ReturnFiles | ForgetKept
-LocalEffect = FetchArtifacts | GenerateSecrets | IssueCertificates | ForgetCluster
+LocalEffect = FetchArtifacts | GenerateSecrets | IssueCertificates | SealState | ForgetCluster
 KeyEffect = AddKey | UseKey | DropKeys
 
 Effect = (
@@ -387,5 +399,7 @@ Effect = (
     | RewriteSecrets
     | CleanNode
     | ForgetNode
+    | SealState
+    | PlaceState
     | ForgetCluster
 )

@@ -28,6 +28,7 @@ from anykube.plan.inventory import ports
 from anykube.plan.model import CLUSTER, LOCAL, Change, Phase, PhasePlan, Step
 from anykube.plan.order import checked
 from anykube.plan.rolling import READY_SECONDS
+from anykube.plan.rotation import signed
 from anykube.plan.rules import obstacles, own_clock_is_doubtful
 from anykube.spec.endpoint import API_PORT, url
 from anykube.spec.model import Cluster
@@ -112,7 +113,8 @@ def plan_renewal(
             remedy="set the clock of this machine (timedatectl set-ntp true), or those of the nodes",
         )
     wanted = nodes(cluster)
-    requests = certificate_requests(cluster, wanted, blueprint.addresses, endpoint(cluster, blueprint))
+    api = endpoint(cluster, blueprint)
+    requests = signed(certificate_requests(cluster, wanted, blueprint.addresses, api), record)
     issued = tuple(request for request in requests if request.secret in renewed)
     blocked = obstacles(wanted, hosts, record, facts)
     names = {obstacle.target for obstacle in blocked}

@@ -5,6 +5,7 @@ comes next; certificates, nodes and pods follow as they do for any other change:
 
   trust     the new key is in every bundle, the old one is used
   use       certificates and signatures come from the new one, the old one is still in every bundle
+  show      the same for what API servers show, which kubeconfigs of before trust by the old one only
   distrust  the old one leaves the bundles
 
 The workflow rotation.py goes from one stage to the next only when nothing is left to do. To go back is to ask
@@ -27,6 +28,8 @@ STEP = f"{LOCAL}/rotation"
 AUTHORITIES = {"cluster": "ca/cluster", "etcd": "ca/etcd", "front-proxy": "ca/front-proxy"}
 KEYS = {"service-account": "service-account", "encryption": "encryption-config"}
 """What a person calls them, and the secrets."""
+SHOWN = "/apiserver"
+"""How the names of the certificates end that API servers show."""
 TRUSTED = ("bundle", "value")
 """Parts of a secret that change with the keys that it has."""
 USED = ("certificate", "key", "public", "value")
@@ -34,6 +37,7 @@ USED = ("certificate", "key", "public", "value")
 STAGES = {
     Stage.TRUST: "the new key is trusted, the old one is used",
     Stage.USE: "the new key is used, the old one is trusted",
+    Stage.SHOW: "the new key is used everywhere, the old one is trusted",
     Stage.DISTRUST: "the old key goes",
 }
 
@@ -70,6 +74,17 @@ def plan_rotation(secrets: Mapping[str, SecretFacts], record: Record, requests: 
         return Turning(Step(STEP, Phase.BOOTSTRAP, LOCAL, "keys", reason), after)
     step = Step(STEP, Phase.BOOTSTRAP, LOCAL, "keys", changes[0].reason, tuple(changes), tuple(effects))
     return Turning(step, after, frozenset(changing))
+
+
+def signed(requests: Sequence[CertificateRequest], record: Record) -> tuple[CertificateRequest, ...]:
+    """The requests with the issuer that the stage asks for: what API servers show changes after all else."""
+    rotation = record.rotations.get(AUTHORITIES["cluster"])
+    if rotation is None or rotation.stage is not Stage.USE:
+        return tuple(requests)
+    return tuple(
+        replace(request, issuer=rotation.old) if request.secret.endswith(SHOWN) else request
+        for request in requests
+    )
 
 
 def turned(secrets: Mapping[str, SecretFacts], record: Record) -> Mapping[str, SecretFacts]:

@@ -12,15 +12,10 @@ from datetime import datetime, timedelta
 from anykube.errors import PlanError
 from anykube.facts.record import Record, Rotation, Stage
 from anykube.facts.secrets import SecretFacts
-from anykube.plan.rotation import KEYS, command
+from anykube.plan.rotation import AUTHORITIES, KEYS, command
 
 TOKEN_LIFE = timedelta(minutes=65)
 """Pods get tokens of an hour, and another one long before (kubelet, projected volumes); clocks may differ."""
-
-
-def is_last(record: Record, names: Sequence[str]) -> bool:
-    """Whether all of these are at the last stage."""
-    return all(name in record.rotations and record.rotations[name].stage is Stage.DISTRUST for name in names)
 
 
 def settled(record: Record, moment: datetime) -> Record:
@@ -45,6 +40,8 @@ def further(record: Record, secrets: Mapping[str, SecretFacts], names: Sequence[
                 rotations[name] = Rotation(Stage.TRUST, _in_use(secrets, name))
             case Rotation(Stage.TRUST, old):
                 rotations[name] = Rotation(Stage.USE, old)
+            case Rotation(Stage.USE, old) if name in AUTHORITIES.values():
+                rotations[name] = Rotation(Stage.SHOW, old)
             case Rotation(_, old):
                 rotations[name] = Rotation(Stage.DISTRUST, old)
     return replace(record, rotations=rotations)
@@ -60,6 +57,8 @@ def backwards(record: Record, names: Sequence[str]) -> Record:
                     f"The old key of {name} is leaving already; there is no way back.",
                     remedy=f"finish it: anykube certs {command(name)}; then replace the new one",
                 )
+            case Rotation(Stage.SHOW, old):
+                rotations[name] = Rotation(Stage.USE, old)
             case Rotation(Stage.USE, old):
                 rotations[name] = Rotation(Stage.TRUST, old)
     return replace(record, rotations=rotations)
