@@ -1,4 +1,4 @@
-"""Everything that a host is made of, as text to compare: files with their hashes, units, network, rules, settings."""
+"""All that a host is made of, as text to compare: files and their hashes, units, network, rules, settings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ find /etc /opt /usr/local /root /var/lib /srv -xdev -path /var/lib/systemd -prun
     xargs -0 sha256sum
 echo '@logs'; find /var/log -mindepth 1 -maxdepth 1 -printf '%f\n'
 echo '@unit files'; systemctl list-unit-files --no-pager --no-legend
-echo '@units'; systemctl list-units --all --no-pager --no-legend --plain --type=service,timer,slice,mount,socket |
+echo '@units'
+systemctl list-units --all --no-pager --no-legend --plain --type=service,timer,slice,mount,socket |
     awk '{ print $1, $2, $3 }'
 echo '@links'; ip -o link | awk '{ print $2, $9 }'
 echo '@routes'; ip route show table all; ip -6 route show table all
 echo '@policies'; ip rule; ip -6 rule
 echo '@nft'; nft -s list ruleset
-echo '@iptables'; for family in iptables ip6tables; do command -v $family-save >/dev/null && $family-save; done
+echo '@iptables'; iptables-save; ip6tables-save
 echo '@mounts'; cut -d ' ' -f 2-4 /proc/mounts
 echo '@settings'
 find /proc/sys/net /proc/sys/vm /proc/sys/kernel /proc/sys/fs -type f -readable 2>/dev/null |
@@ -36,7 +37,7 @@ echo '@processes'; ps -eo comm | sort -u
 VOLATILE = re.compile(
     r"/proc/sys/(kernel/(random|ns_last_pid|pty/nr|tainted)|fs/(dentry|file-|inode|aio-nr|quota|mqueue)"
     r"|net/netfilter/nf_conntrack_count|vm/stat|net/core/netdev_rss|net/ipv[46]/(neigh|conf)/veth)"
-    r"|^# (Generated|Completed)|[cC]ounter|^/etc/(passwd|shadow|group|gshadow)- "
+    r"|/etc/(passwd|shadow|group|gshadow)-( |$)|^(local|anycast) fe80::|^# (Generated|Completed)|[cC]ounter"
     r"|^(ps|find|sort|awk|sh|sleep|sshd|sudo|systemd.*|\(.*|agetty|cut)$|session-\d+|user@|user-"
     r"|^:[A-Z]+ ACCEPT"
 )

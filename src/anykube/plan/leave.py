@@ -115,7 +115,7 @@ def plan_leave(
     etcd = etcd_of(facts.hosts)
     staying = tuple(node for node in wanted if node.name not in names)
     members = _members(etcd, facts, record, blueprint)
-    leavers = [_leaver(name, facts, record, members) for name in names]
+    leavers = [_leaver(name, facts, record, members, blueprint) for name in names]
     voters = electorate(etcd, {member.id: name for name, member in members.items()})
     if provisional:
         voters = expected(voters, [node.name for node in staying if node.etcd], names)
@@ -302,15 +302,19 @@ def _not_cleaned(leaver: Leaver) -> str:
     return f"nothing was cleaned on {leaver.name}: {why}; wipe it before it is used for anything else"
 
 
-def _leaver(name: str, facts: Facts, record: Record, members: Mapping[str, Member]) -> Leaver:
+def _leaver(
+    name: str, facts: Facts, record: Record, members: Mapping[str, Member], blueprint: Blueprint
+) -> Leaver:
     host = facts.hosts.get(name)
+    # One that stays in the object keeps its address.
+    noted = name not in blueprint.machines and (name in record.addresses or name in record.departing)
     return Leaver(
         name=name,
         machine=facts.site.machines.get(name),
         host=host,
         node=facts.kubernetes.nodes.get(name),
         member=members.get(name),
-        kept=name in _with_secrets(facts) or name in record.addresses or name in record.departing,
+        kept=noted or name in _with_secrets(facts),
         ours=isinstance(host, HostFacts) and host.ledger.lineage in ("", record.lineage),
     )
 

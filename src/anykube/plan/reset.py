@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from anykube.errors import PlanError
 from anykube.facts.cluster import Facts
-from anykube.facts.host import HostFacts, LedgerFacts, Unreachable
+from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.record import Record
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.cleaning import going, held_by_others
@@ -42,19 +42,8 @@ def plan_reset(
             remedy="reset it with the cluster it belongs to, or by its address: anykube reset --address",
         )
     if force:
-        step = _clean(host)
-        forget = Change("delete", "record", name, "its certificates and keys, here")
-        last = Step(
-            f"{name}/forget",
-            Phase.REMOVE,
-            name,
-            "forget",
-            forget.reason,
-            (forget,),
-            (ForgetNode(name),),
-            (step.id,),
-        )
-        return Plan(cluster.name, (PhasePlan(Phase.REMOVE, checked([step, last]), notes=(ABANDONED,)),))
+        steps = checked([clean := _clean(host), _forget(name, facts, clean.id)])
+        return Plan(cluster.name, (PhasePlan(Phase.REMOVE, steps, notes=(ABANDONED,)),))
     leave = plan_leave(Phase.REMOVE, [name], nodes(cluster), facts, record, blueprint, seconds=seconds)
     for obstacle in leave.obstacles:
         raise PlanError(f"{name} {obstacle.brief}.", remedy=f"{obstacle.remedy}; {FORCE}")
@@ -91,7 +80,7 @@ def _usable(name: str, host: HostFacts | Unreachable | None) -> HostFacts:
 
 
 def _clean(host: HostFacts) -> Step:
-    effects = () if host.ledger == LedgerFacts() else (CleanNode(host.name),)
+    effects = () if host.ledger.empty else (CleanNode(host.name),)
     reason = "anykube has been there" if effects else "nothing of anykube is there"
     return Step(
         f"{host.name}/clean",
@@ -103,3 +92,11 @@ def _clean(host: HostFacts) -> Step:
         effects,
         disruption="all that runs there for the cluster ends, its data goes",
     )
+
+
+def _forget(name: str, facts: Facts, needs: str) -> Step:
+    kept = any(secret.startswith(f"nodes/{name}/") for secret in facts.secrets)
+    change = Change("delete", "record", name, "its certificates and keys, here")
+    changes, effects = ((change,), (ForgetNode(name),)) if kept else ((), ())
+    reason = change.reason if kept else "nothing is kept of it here"
+    return Step(f"{name}/forget", Phase.REMOVE, name, "forget", reason, changes, effects, (needs,))
