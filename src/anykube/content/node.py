@@ -9,6 +9,7 @@ from functools import cache
 from anykube.content import (
     apiserver,
     authorities,
+    backup,
     cni,
     containerd,
     controller_manager,
@@ -23,13 +24,14 @@ from anykube.content import (
 )
 from anykube.content.context import NodeContext
 from anykube.content.model import Component, SecretPart
+from anykube.facts.backup import SealedFacts
 from anykube.facts.host import SystemFacts
 from anykube.spec.endpoint import API_PORT, LOOPBACK, SHARED_PORT, ApiEndpoint
 from anykube.spec.model import Cluster, EndpointKind, Role
 from anykube.spec.nodes import Node
 
 CERTIFICATE_PARTS = ("certificate", "bundle")
-"""Of a secret; a bundle holds all certificates of a CA that is being rotated."""
+"""Of a secret; a bundle holds all certificates of a CA that is being rotated, or all public keys."""
 
 
 def components(context: NodeContext) -> tuple[Component, ...]:
@@ -53,6 +55,8 @@ def _components(context: NodeContext) -> Iterator[Component]:
         yield cni.component(context)
     if node.etcd:
         yield etcd.component(context)
+        if wanted := backup.wanted(context):
+            yield backup.component(context, wanted)
     if node.control_plane:
         yield apiserver.component(context)
         yield controller_manager.component(context)
@@ -74,7 +78,9 @@ def certificate_paths(node: str) -> Mapping[str, str]:
         file.path: file.source.secret.replace("nodes/any/", f"nodes/{node}/", 1)
         for component in _everything()
         for file in component.files
-        if isinstance(file.source, SecretPart) and file.source.part in CERTIFICATE_PARTS
+        if isinstance(file.source, SecretPart)
+        and file.source.part in CERTIFICATE_PARTS
+        and file.path.endswith(".crt")
     }
 
 
@@ -114,7 +120,8 @@ _EVERYTHING_ON = """{
         },
         "network": {"cni": {"flannel": {}}},
         "security": {"encryptionAtRest": true, "audit": true},
-        "addons": {"dns": {}, "metrics": {}}
+        "addons": {"dns": {}, "metrics": {}},
+        "backup": {"to": {"s3": {"bucket": "any", "credentials": "/any"}}}
     }
 }"""
 
@@ -151,6 +158,7 @@ def _everything() -> tuple[Component, ...]:
         system=system_facts,
         etcd_members=own,
         endpoint=ApiEndpoint(EndpointKind.VIRTUAL_IP, "192.0.2.2", SHARED_PORT, own, own),
+        sealed=SealedFacts("any", credentials="any"),
     )
     worker = replace(
         context,

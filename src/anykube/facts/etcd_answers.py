@@ -51,6 +51,8 @@ class _Endpoint(_Answer):
 
 
 _STATUSES = TypeAdapter(list[_Endpoint])
+NO_STATUS = "null"
+"""Printed by `endpoint status` when the member refuses it, such as for a certificate that has ended."""
 
 
 def members(text: str) -> tuple[Member, ...]:
@@ -69,6 +71,7 @@ def view(lines: Sequence[str]) -> View | None:
 
     None when one of them is missing: such a member does not answer. ValueError for anything else.
     """
+    lines = [line for line in lines if line != NO_STATUS]
     listed = [line for line in lines if line.startswith("{")]
     statuses = [line for line in lines if line.startswith("[")]
     if len(listed) > 1 or len(statuses) > 1 or len(listed) + len(statuses) != len(lines):

@@ -371,6 +371,12 @@ def test_a_running_member_is_seen_through_its_own_eyes() -> None:
     assert (learner.peer_urls, learner.started, learner.learner) == (("https://10.0.0.2:2380",), False, True)
 
 
+def test_a_member_that_refuses_us_does_not_answer() -> None:
+    """What etcdctl prints when its certificate has ended."""
+    text = ANSWER.replace(MEMBER_LIST + "\n", "").replace(STATUS, "null")
+    assert parse("node-1", text).etcd is None
+
+
 @pytest.mark.parametrize("missing", [MEMBER_LIST, STATUS])
 def test_a_member_that_answers_in_part_only_is_taken_as_silent(missing: str) -> None:
     assert parse("node-1", ANSWER.replace(missing + "\n", "")).etcd is None
