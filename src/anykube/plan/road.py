@@ -52,17 +52,17 @@ from anykube.spec.endpoint import API_PORT, url
 from anykube.spec.model import Cluster, Role
 from anykube.spec.nodes import Node
 
-ROLLING = frozenset(
-    {
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-        "containerd",
-        "kubelet",
-        "kube-proxy",
-    }
+BACK = (
+    "kube-proxy",
+    "kubelet",
+    "kube-scheduler",
+    "kube-controller-manager",
+    "kube-apiserver",
+    "etcd",
+    "containerd",
 )
+"""The order in which components go back."""
+ROLLING = frozenset(BACK)
 """Components whose restart a node's users may notice."""
 ROLL = "/roll"
 """How the ids of these steps end."""
@@ -312,13 +312,11 @@ class _Road:
         yield UncordonNode(node.name)
 
     def _undo(self, node: Node) -> tuple[Effect, ...]:
-        units = tuple(
-            effect.unit
-            for step in self._pending[node.name]
-            for effect in step.effects
-            if isinstance(effect, SetUnit)
-        )
-        back: list[Effect] = [ReturnFiles(node.name, self._label, units)]
+        """All its units are looked at: a run before this one may have restarted some."""
+        host = self._traffic.host(node.name)
+        assert host is not None  # noqa: S101  only such roll
+        units = sorted(host.ledger.units, key=_turn_back)
+        back: list[Effect] = [ReturnFiles(node.name, self._label, tuple(units))]
         if node.kubelet:
             back += [WaitFor("node-ready", node.name, MENDED_SECONDS), UncordonNode(node.name)]
         return tuple(back)
@@ -383,6 +381,12 @@ def _in_turn(nodes: Sequence[Node], traffic: Traffic) -> list[Node]:
             node.name == traffic.leader,
         ),
     )
+
+
+def _turn_back(unit: str) -> tuple[int, str]:
+    """Clients before their servers, so that none is newer than its server on the way back either."""
+    name = unit.removesuffix(".service")
+    return (BACK.index(name) if name in BACK else len(BACK), name)
 
 
 def _serves(node: Node) -> bool:

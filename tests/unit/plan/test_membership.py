@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.plan.etcd_world import EtcdWorld
 
-from anykube.content.etcd import PKI, SERVICE
+from anykube.content.etcd import SERVICE
+from anykube.content.paths import install_path
 from anykube.facts.machines import MachineState
 from anykube.plan.effects import WaitFor
 from anykube.plan.model import Phase, Plan, Step
@@ -235,21 +236,21 @@ def test_nothing_joins_while_a_wanted_member_is_down() -> None:
     assert "anykube replace demo-cp-2" in told["demo-cp-4"].remedy
 
 
-def without_a_certificate(world: EtcdWorld, names: Sequence[str]) -> None:
-    """A file of etcd is gone on these nodes: its member restarts."""
+def with_another_binary(world: EtcdWorld, names: Sequence[str]) -> None:
+    """On these nodes etcd runs with something else than it should: its member restarts."""
     for name in names:
         unit = world.hosts[name].units[SERVICE]
-        stale = replace(unit, inputs={**unit.inputs, f"{PKI}/peer.crt": "other"})
+        stale = replace(unit, inputs={**unit.inputs, install_path("etcd"): "other"})
         world.hosts[name] = replace(world.hosts[name], units={**world.hosts[name].units, SERVICE: stale})
 
 
 def test_members_that_run_restart_one_by_one_and_the_leader_last() -> None:
     world = up("three")
     names = ("demo-cp-1", "demo-cp-2", "demo-cp-3")
-    without_a_certificate(world, names)
+    with_another_binary(world, names)
     found = steps(world.plan(), Phase.BOOTSTRAP)
-    assert "demo-cp-2/etcd" in found["demo-cp-3/etcd"].needs
-    assert "demo-cp-3/etcd" in found["demo-cp-1/etcd"].needs, "the leader is demo-cp-1"
+    assert "demo-cp-2/roll" in found["demo-cp-3/roll"].needs
+    assert "demo-cp-3/roll" in found["demo-cp-1/roll"].needs, "the leader is demo-cp-1"
     for seed in range(5):
         again = deepcopy(world)
         run(again, random.Random(seed))
@@ -258,7 +259,7 @@ def test_members_that_run_restart_one_by_one_and_the_leader_last() -> None:
 
 def test_a_member_does_not_restart_while_another_is_down() -> None:
     world = up("three")
-    without_a_certificate(world, ["demo-cp-1"])
+    with_another_binary(world, ["demo-cp-1"])
     world.dead.add("demo-cp-2")
     made = world.plan().phase(Phase.BOOTSTRAP)
     told = {obstacle.target: obstacle for obstacle in made.obstacles}
@@ -273,7 +274,7 @@ def test_api_servers_that_run_restart_one_by_one_and_are_waited_for() -> None:
         units = {**world.hosts[name].units, "kube-apiserver.service": stale}
         world.hosts[name] = replace(world.hosts[name], units=units)
     found = steps(world.plan(), Phase.BOOTSTRAP)
-    second = found["demo-cp-2/kube-apiserver"]
-    assert "demo-cp-1/kube-apiserver" in second.needs
-    assert isinstance(second.effects[-1], WaitFor)
-    assert second.effects[-1].condition == "server-ready"
+    second = found["demo-cp-3/roll"]
+    assert "demo-cp-2/roll" in second.needs
+    waits = [effect.condition for effect in second.effects if isinstance(effect, WaitFor)]
+    assert waits == ["server-ready", "node-ready"]

@@ -27,7 +27,6 @@ def cluster(**changes: object) -> Cluster:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"kubernetes": {"version": "1.36.3"}}, "kubernetes.version"),
         ({"network": {"pods": "10.200.0.0/16"}}, "network.pods"),
         ({"network": {"services": "10.201.0.0/16"}}, "network.services"),
         ({"network": {"domain": "example.internal"}}, "network.domain"),
@@ -42,7 +41,7 @@ def test_what_a_running_cluster_would_not_survive(changes: dict[str, object], wo
 
 
 def test_every_fixed_field_is_tried_above() -> None:
-    assert set(FIXED) == {"kubernetes.version", "network.pods", "network.services", "network.domain"}
+    assert set(FIXED) == {"network.pods", "network.services", "network.domain"}
 
 
 def test_other_edits_are_allowed() -> None:

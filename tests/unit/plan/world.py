@@ -24,6 +24,7 @@ from anykube.plan.assemble import plan
 from anykube.plan.blueprint import Blueprint, MachineBlueprint, settings_digest
 from anykube.plan.bootstrap import fresh_host
 from anykube.plan.model import Plan
+from anykube.spec.catalog import component_of, release
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 
@@ -157,7 +158,7 @@ class World:
                 effect.arch,
                 "image" if name.startswith("image-") else "binary",
                 "gomod",
-                digest("artifact", name),
+                digest("artifact", name, release(effect.kubernetes).version_of(component_of(name))),
                 1,
                 "x/y:1" if name.startswith("image-") else None,
             )
