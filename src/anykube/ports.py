@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anykube.artifacts.store import Store
+from anykube.facts.backup import SealedFacts
 from anykube.facts.record import Record
 from anykube.kube.client import KubeClient
 from anykube.pki.store import SecretStore
@@ -26,7 +27,7 @@ class Ports:
     when another run has taken the cluster over, for all that is not on a node. `forget_node` removes what is
     kept here of a node that is gone, and closes its connection. `files` are what a run brings along
     (content/model.py, LocalFile). `made`: whether the provider made the machines, so that all on them is
-    ours.
+    ours. `seal` makes what goes into the backups of nodes, `sealed` says how it is.
     """
 
     record: Record
@@ -41,3 +42,5 @@ class Ports:
     fence: Callable[[], None]
     files: Mapping[str, Path] = field(default_factory=dict)
     made: bool = False
+    seal: Callable[[], None] = lambda: None
+    sealed: Callable[[], SealedFacts] = SealedFacts

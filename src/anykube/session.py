@@ -8,12 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
 from anykube.artifacts.store import Store
+from anykube.backup.sealed import SealedStore, Wanted
+from anykube.content.backup import bucket
+from anykube.content.certificates import BACKUP_KEY
 from anykube.errors import FencedError, StateError, UsageError
+from anykube.facts.backup import SealedFacts
 from anykube.facts.record import Record
 from anykube.kube.client import KubeClient
 from anykube.paths import cache_dir, state_dir
@@ -70,6 +75,7 @@ class Session:
         self._lock: ClusterLock | None = None
         self.records = RecordStore(self.folder, self._check_lock)
         self.secrets = SecretStore(self.folder / SECRETS, self._check_lock)
+        self._sealed = SealedStore(self.folder, self._check_lock)
         self.lock_file = LockFile(self.folder, self._check_lock)
         self.store = Store(self.folders.cache / "artifacts")
         self.record = self.records.load() or Record(cluster.name, lineage="")
@@ -150,9 +156,31 @@ class Session:
             forget=lambda: forget(self.folder),
             forget_node=self.forget_node,
             fence=self.fence,
-            files=self.files,
+            files={**self._sealed.files(), **self.files},
+            seal=lambda: self._sealed.seal(self._to_seal()),
+            sealed=self._sealed_facts,
             made=self.blueprint.creates,
         )
+
+    def recipients(self) -> tuple[str, ...]:
+        """Who can read archives: those that the object names, else the cluster's own key; () until it is made."""
+        backup = self.cluster.spec.backup
+        if backup and backup.recipients:
+            return backup.recipients
+        if BACKUP_KEY.secret not in self.secrets.names():
+            return ()
+        return (self.secrets.part(BACKUP_KEY.secret, "public").reveal().decode().strip(),)
+
+    def _to_seal(self) -> Wanted:
+        backup = self.cluster.spec.backup
+        s3 = bucket(backup) if backup else None
+        path = Path(s3.credentials) if s3 else None
+        return Wanted(self.record, self.recipients(), path, version("anykube"))
+
+    def _sealed_facts(self) -> SealedFacts:
+        if self.cluster.spec.backup is None or not self.known or not self.recipients():
+            return SealedFacts(anykube=version("anykube"))
+        return self._sealed.facts(self._to_seal())
 
     def draw(self, taken: Sequence[str]) -> Blueprint:
         """What the provider should have, made anew: it depends on the record and the artifact lock.

@@ -75,6 +75,7 @@ def _print(status: Status, *, wide: bool) -> None:
             + ", ".join(f"{name} on {at or 'no node'}" for name, at in status.leaders.items())
         )
     _print_certificates(status, wide=wide)
+    _print_backup(status)
     for addon in status.addons:
         show(f"addon         {addon.name}: {addon.ready} of {addon.wanted} ready")
     if status.drift:
@@ -119,6 +120,29 @@ def _print_certificates(status: Status, *, wide: bool) -> None:
     for certificate in ordered:
         if wide or certificate.days < SOON:
             show(f"  {certificate.name:<40} {certificate.not_after:%Y-%m-%d}  {certificate.days} days")
+
+
+def _print_backup(status: Status) -> None:
+    from anykube.cli.printing import show
+
+    if (backup := status.backup) is None:
+        return
+    if backup.age is None:
+        show("backup        none is verified yet")
+    else:
+        late = "" if backup.healthy else f"; TOO OLD, at most {duration(backup.limit)} is expected"
+        show(f"backup        verified {duration(backup.age)} ago on {backup.node}{late}")
+    for node, reason in backup.failed.items():
+        show(f"  failed on {node}: {reason}")
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units, for people."""
+    minutes = int(seconds // 60)
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _plain(status: Status) -> Status:

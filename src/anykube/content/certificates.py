@@ -13,6 +13,8 @@ from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node
 
+BACKUP_KEY = SecretRequest("backup-key", "age-key")
+"""For whom archives are encrypted, where the user names nobody."""
 AUTHORITY_DAYS = 3650
 LOOPBACK = ("127.0.0.1", "::1")
 ADMIN_GROUP = "anykube:cluster-admins"
@@ -40,6 +42,8 @@ def secret_requests(cluster: Cluster) -> tuple[SecretRequest, ...]:
     requests = [SecretRequest("service-account", "key-pair")]
     if cluster.spec.security.encryption_at_rest:
         requests.append(SecretRequest("encryption-config", "encryption-config"))
+    if cluster.spec.backup and not cluster.spec.backup.recipients:
+        requests.append(BACKUP_KEY)
     return tuple(requests)
 
 

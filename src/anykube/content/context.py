@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from anykube.facts.backup import SealedFacts
 from anykube.facts.host import SystemFacts
 from anykube.spec.endpoint import API_PORT, LOOPBACK, ApiEndpoint, url
 from anykube.spec.model import Cluster
@@ -19,6 +20,7 @@ class NodeContext:
 
     etcd_members: (node name, address) of all members.  endpoint: how the API is reached.
     birth: whether etcd is being born, all its members at once; later members join.
+    sealed: what goes into backups besides etcd, as it lies on this machine.
     """
 
     cluster: Cluster
@@ -28,6 +30,7 @@ class NodeContext:
     etcd_members: tuple[tuple[str, str], ...]
     endpoint: ApiEndpoint
     birth: bool = True
+    sealed: SealedFacts = SealedFacts()
 
     @property
     def server(self) -> str:

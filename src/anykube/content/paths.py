@@ -34,6 +34,8 @@ KEPT = "/var/lib/anykube/kept"
 """What a change that is under way has replaced, in one folder named after it: what undoing it puts back."""
 SNAPSHOTS = "/var/lib/anykube/snapshots"
 """Snapshots of etcd that were taken before a change that might need them, the newest few."""
+BACKUPS = "/var/lib/anykube/backups"
+"""Archives that the node made by itself, the newest few."""
 INPUTS = "/run/anykube/inputs"
 """One file per unit: '<sha256>  <path>' lines of its inputs as they were when it started."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from anykube.facts.backup import NodeBackups
 from anykube.facts.etcd import Etcd, View, consensus
 
 CAP_SYS_RESOURCE = 24
@@ -98,6 +99,7 @@ class HostFacts:
 
     etcd: what its running etcd says, None if none answers.  etcd_data: whether a member's data is there.
     etcd_born: whether a member ever served there (content/etcd.py, BORN).  tools: programs on its path.
+    backups: those that it makes by itself.
     """
 
     name: str
@@ -109,6 +111,7 @@ class HostFacts:
     etcd_data: bool = False
     etcd_born: bool = False
     tools: frozenset[str] = frozenset()
+    backups: NodeBackups = NodeBackups()
 
 
 @dataclass(frozen=True, slots=True)

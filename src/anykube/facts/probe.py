@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from anykube.errors import AnswerError
 from anykube.facts import etcd_answers
+from anykube.facts.backup import NodeBackups
+from anykube.facts.backup import parse as parse_backups
 from anykube.facts.etcd import View
 from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, SystemFacts, UnitFacts
 from anykube.facts.ledger import KINDS
@@ -25,6 +27,8 @@ LINE_LIMIT = 8192
 PATH = re.compile(r"/[^\x00-\x1f\x7f\\\ufffd]{0,4095}(?<!\s)")
 UNIT = re.compile(r"[A-Za-z0-9:_.@-]{1,200}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+_OWN_LINES = ("data", "born", "backup")
+"""What lines of the section of etcd begin with that etcd does not answer: those are JSON."""
 WORD = re.compile(r"[A-Za-z0-9._:+~-]{1,255}")
 _SECTIONS = ("@system", "@files", "@units", "@inputs", "@ledger", "@etcd", "@tools", "@end")
 
@@ -57,6 +61,7 @@ def parse(name: str, text: str) -> HostFacts:
             etcd=_etcd(sections["@etcd"]),
             etcd_data="data" in sections["@etcd"],
             etcd_born="born" in sections["@etcd"],
+            backups=_backups(sections["@etcd"]),
             tools=frozenset(map(_word, sections["@tools"])),
         )
     except _NotUnderstood as error:
@@ -245,7 +250,20 @@ def _unit(block: Mapping[str, str], inputs: Mapping[str, str]) -> UnitFacts:
 
 def _etcd(lines: Sequence[str]) -> View | None:
     try:
-        return etcd_answers.view([line for line in lines if line not in ("data", "born")])
+        return etcd_answers.view([line for line in lines if not line.startswith(_OWN_LINES)])
+    except ValueError as error:
+        raise _NotUnderstood(str(error)) from None
+
+
+def _backups(lines: Sequence[str]) -> NodeBackups:
+    """At most one line of each; the script's own lines come before what etcd answers."""
+    words = [line.partition(" ") for line in lines]
+    last, failed = (
+        next((rest for word, _, rest in words if word == wanted), "")
+        for wanted in ("backup", "backup-failed")
+    )
+    try:
+        return parse_backups(last, failed)
     except ValueError as error:
         raise _NotUnderstood(str(error)) from None
 

@@ -12,6 +12,7 @@ STAMP_THRESHOLD = 1024 * 1024
 INPUTS = "/run/anykube/inputs"
 BORN = "/var/lib/anykube/etcd/born.env"
 ETCD_DATA = "/var/lib/etcd/member/wal"
+BACKUPS = "/var/lib/anykube/backups"
 ETCD_PKI = "/etc/etcd/pki"
 ETCD_CLIENT = (
     "/usr/local/bin/etcdctl --endpoints=https://127.0.0.1:2379 --dial-timeout=1s --command-timeout=2s "
@@ -142,6 +143,8 @@ in_ledger() {
 in_etcd() {
     [ ! -d "$ETCD_DATA" ] || echo data
     [ ! -e "$BORN" ] || echo born
+    first_line backup "$BACKUPS/last"
+    first_line backup-failed "$BACKUPS/failed"
     [ -x "${ETCD_CLIENT%% *}" ] && systemctl -q is-active etcd.service >/dev/null 2>&1 || return 0
     timeout 5 $ETCD_CLIENT member list --consistency=s 2>/dev/null &
     timeout 5 $ETCD_CLIENT endpoint status 2>/dev/null &
@@ -171,7 +174,7 @@ echo '@end'
 _HEAD = (
     f"LEDGER={LEDGER} OWNER={OWNER} STAMPS={STAMPS} THRESHOLD={STAMP_THRESHOLD} INPUTS={INPUTS}\n"
     f"DISKS='{' '.join(DISKS)}'\n"
-    f"BORN={BORN} ETCD_DATA={ETCD_DATA} ETCD_CLIENT='{ETCD_CLIENT}'\n"
+    f"BACKUPS={BACKUPS} BORN={BORN} ETCD_DATA={ETCD_DATA} ETCD_CLIENT='{ETCD_CLIENT}'\n"
 )
 TEXT = _HEAD + _BODY
 """Arguments: paths, units and programs to ask for, each joined by line feeds."""

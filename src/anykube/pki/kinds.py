@@ -33,9 +33,12 @@ from anykube.pki.certificates import fingerprint, is_authority
 from anykube.secret import Secret
 
 CERTIFICATE = "certificate"
+AUTHORITY = "authority"
+"""A CA of somebody else: its certificate, without a key."""
 KEY_PAIR = "key-pair"
 SSH_KEY = "ssh-key"
 ENCRYPTION_CONFIG = "encryption-config"
+AGE_KEY = "age-key"
 
 SECRETBOX_KEY_BYTES = 32
 
@@ -46,7 +49,9 @@ def _pem(label: str) -> str:
 
 # PEM readers overlook text around a block and foreign characters in it; damage must not be overlooked.
 _BUNDLE = re.compile((_pem("CERTIFICATE") + _pem("PRIVATE KEY")).encode())
+_CERTIFICATE_ALONE = re.compile(_pem("CERTIFICATE").encode())
 _KEY = re.compile(_pem("PRIVATE KEY").encode())
+_AGE_KEY = re.compile(rb"AGE-SECRET-KEY-1[A-Z0-9]{58}\n")
 _SSH_KEY = re.compile(_pem("OPENSSH PRIVATE KEY").encode())
 
 
@@ -112,6 +117,15 @@ def _certificate(content: bytes) -> Content:
     return Content(parts, certificates[0], _without_twins(ring, found), tuple(certificates))
 
 
+def _authority(content: bytes) -> Content:
+    (found,) = _require(_CERTIFICATE_ALONE, content, "one certificate")
+    certificate = x509.load_pem_x509_certificate(found[0])
+    if not is_authority(certificate):
+        raise Damaged("not the certificate of an authority")
+    pem = Secret(content)
+    return Content({"certificate": pem, "bundle": pem}, certificate, authorities=(certificate,))
+
+
 def _key_pair(content: bytes) -> Content:
     found = _require(_KEY, content, "a private key")
     publics = [_public_pem(match[0]) for match in found]
@@ -175,11 +189,24 @@ def _encryption_config(content: bytes) -> Content:
     return Content({"value": Secret(content)}, ring=_without_twins(ring, keys))
 
 
+def _age_key(content: bytes) -> Content:
+    import pyrage  # only here, so that commands without backups start without it
+
+    _require(_AGE_KEY, content, "an identity of age")
+    try:
+        public = str(pyrage.x25519.Identity.from_str(content.decode().strip()).to_public())
+    except pyrage.IdentityError as error:
+        raise Damaged("not an identity of age") from error
+    return Content({"key": Secret(content), "public": Secret(public.encode() + b"\n")})
+
+
 _PARSERS: Mapping[str, Callable[[bytes], Content]] = {
     CERTIFICATE: _certificate,
+    AUTHORITY: _authority,
     KEY_PAIR: _key_pair,
     SSH_KEY: _ssh_key,
     ENCRYPTION_CONFIG: _encryption_config,
+    AGE_KEY: _age_key,
 }
 
 KINDS = frozenset(_PARSERS)

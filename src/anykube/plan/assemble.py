@@ -12,9 +12,11 @@ from anykube.facts.kubernetes import KubernetesFacts
 from anykube.facts.record import Record
 from anykube.plan.addons import plan_addons
 from anykube.plan.artifacts import plan_artifacts
+from anykube.plan.backup import plan_backup
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.bootstrap_phase import Way, plan_bootstrap
 from anykube.plan.contexts import Hosts, asleep, endpoint, known_hosts
+from anykube.plan.distrust import plan_distrust, trusted_by_pods
 from anykube.plan.leave import DRAIN_SECONDS, plan_leave, surplus
 from anykube.plan.model import Phase, PhasePlan, Plan
 from anykube.plan.order import checked
@@ -33,6 +35,7 @@ AFTER_RENEWAL = (
     Phase.BOOTSTRAP,
     Phase.ADDONS,
     Phase.RETIRE,
+    Phase.BACKUP,
 )
 
 
@@ -72,7 +75,9 @@ def plan(
     coming = _coming(cluster, facts, record, blueprint, previous, way, provisional=bool(leaving.pending))
     ahead = any(phase.provisional or phase.pending for phase in coming)
     retire = leave(Phase.RETIRE, surplus(facts, record, blueprint), facts=facts, provisional=ahead)
-    return Plan(cluster.name, (renewal, leaving, *coming, retire), upgrade)
+    phases = (renewal, leaving, *coming, retire)
+    backup = plan_backup(cluster, facts, previous, known_hosts(facts, blueprint), phases)
+    return Plan(cluster.name, (*phases, backup), upgrade)
 
 
 def _coming(
@@ -101,7 +106,10 @@ def _coming(
         return artifacts, provision, bootstrap, unseen
     kubernetes = KubernetesFacts() if ahead and not facts.kubernetes.ready else facts.kubernetes
     blocked = frozenset(obstacle.target for obstacle in bootstrap.obstacles)
-    steps = checked(plan_addons(cluster, wanted, endpoint(cluster, blueprint), kubernetes, blocked))
+    keys = plan_distrust(facts, record)
+    trust = trusted_by_pods(facts.secrets)
+    api = endpoint(cluster, blueprint)
+    steps = checked(plan_addons(cluster, wanted, api, kubernetes, blocked, keys, trust))
     return artifacts, provision, bootstrap, PhasePlan(Phase.ADDONS, steps, provisional=ahead)
 
 

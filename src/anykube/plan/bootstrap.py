@@ -151,6 +151,9 @@ class _NodePlanner:
         self._staged = {f"{SOFTWARE}/{item.sha256}" for item in locked}
         self._files = {file.path: file for component in wanted for file in component.files}
         units = {component.unit.name for component in wanted if component.unit}
+        traces = [trace for component in wanted for trace in component.traces]
+        # What units make while they run goes with the node, not before.
+        self._traces = {trace.removeprefix("file ") for trace in traces if trace.startswith("file ")}
         for component in wanted:
             yield self._step(component)
         yield self._leftovers(units, tuple(f"{self._name}/{component.name}" for component in wanted))
@@ -162,7 +165,7 @@ class _NodePlanner:
         paths = sorted(
             path
             for path in ledger.paths & self._host.files.keys()
-            if path not in self._files and path not in self._staged
+            if path not in self._files and path not in self._staged and path not in self._traces
         )
         reason = "put here earlier, not wanted any more" if units or paths else "nothing left over"
         changes = (
@@ -276,7 +279,8 @@ class _NodePlanner:
         found = self._host.units.get(component.unit.name)
         if found is None or (found.load == "not-found" and not found.running):
             return "start", "not installed yet"
-        stale = self._stale_inputs(component.unit.inputs, found.inputs)
+        started_with = found.inputs if component.unit.recorded else self._present(component.unit.inputs)
+        stale = self._stale_inputs(component.unit.inputs, started_with)
         if not found.running:
             # One that is about to serve, such as etcd after a boot, is waited for and not held up.
             starting = found.active == "activating" and found.load == "loaded"
@@ -291,6 +295,10 @@ class _NodePlanner:
         if not found.enabled:
             return "start", "would not start at boot"
         return "", ""
+
+    def _present(self, paths: Sequence[str]) -> Mapping[str, str]:
+        files = self._host.files
+        return {path: files[path].sha256 for path in paths if path in files}
 
     def _stale_inputs(self, paths: Sequence[str], started_with: Mapping[str, str]) -> Mapping[str, str]:
         """The inputs that the process did not start with, and how they differ."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from anykube.content.context import NodeContext
 from anykube.content.model import Text, expected_sha256
 from anykube.content.node import components
+from anykube.facts.backup import SealedFacts
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, Unreachable
 from anykube.facts.machines import MachineState
@@ -51,13 +52,14 @@ def contexts(
     hosts: Hosts,
     *,
     birth: bool = False,
+    sealed: SealedFacts = SealedFacts(),  # noqa: B008  frozen
 ) -> tuple[NodeContext, ...]:
     """One per node of the object that can be known. `known`: the address of each of its nodes."""
     wanted = nodes(cluster)
     members = tuple((node.name, known[node.name]) for node in wanted if node.etcd)
     api = api_endpoint(cluster, known, blueprint.choices)
     return tuple(
-        NodeContext(cluster, node, known[node.name], host.system, members, api, birth)
+        NodeContext(cluster, node, known[node.name], host.system, members, api, birth, sealed)
         for node in wanted
         if isinstance(host := hosts.get(node.name), HostFacts)
     )
@@ -81,5 +83,5 @@ def expected_before(
             if isinstance(file.source, Text)
             and (sha256 := expected_sha256(file, facts.secrets, facts.lock)) is not None
         }
-        for context in contexts(previous, known, blueprint, hosts)
+        for context in contexts(previous, known, blueprint, hosts, sealed=facts.sealed)
     }

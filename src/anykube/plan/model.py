@@ -29,6 +29,8 @@ class Phase(StrEnum):
     ADDONS = "addons"
     RETIRE = "retire"
     """Nodes that are not in the object any more leave, after their successors serve."""
+    BACKUP = "backup"
+    """What nodes put into their backups follows what the other phases changed."""
     REMOVE = "remove"
 
 

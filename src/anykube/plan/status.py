@@ -9,6 +9,7 @@ from datetime import datetime
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts
 from anykube.plan.availability import EndpointStatus, EtcdStatus, endpoint_status, etcd_status, leaders
+from anykube.plan.backup import BackupStatus, backup_status
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.contexts import endpoint
 from anykube.plan.model import Plan
@@ -64,6 +65,7 @@ class Status:
     endpoint: EndpointStatus | None = None
     etcd: EtcdStatus | None = None
     leaders: dict[str, str] = field(default_factory=dict)
+    backup: BackupStatus | None = None
 
     @property
     def healthy(self) -> bool:
@@ -72,7 +74,8 @@ class Status:
         reached = self.endpoint is None or not self.endpoint.trouble
         sound = self.etcd is None or self.etcd.healthy
         ready_addons = all(addon.ready >= addon.wanted for addon in self.addons)
-        return ready and reached and sound and ready_addons and not self.drift
+        saved = self.backup is None or self.backup.healthy
+        return ready and reached and sound and ready_addons and saved and not self.drift
 
 
 def status(cluster: Cluster, facts: Facts, blueprint: Blueprint, plan: Plan) -> Status:
@@ -96,6 +99,7 @@ def status(cluster: Cluster, facts: Facts, blueprint: Blueprint, plan: Plan) -> 
         endpoint=endpoint_status(endpoint(cluster, blueprint), facts),
         etcd=etcd_status(wanted, facts, blueprint),
         leaders=leaders(facts.kubernetes.leases, facts.now),
+        backup=backup_status(cluster, facts),
     )
 
 

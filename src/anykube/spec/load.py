@@ -18,6 +18,7 @@ from anykube.errors import SpecError
 from anykube.spec.explain import at, explain, quoting
 from anykube.spec.model import (
     Artifacts,
+    Backup,
     Cluster,
     ClusterNetwork,
     Endpoint,
@@ -142,6 +143,7 @@ def _sound_parts(data: Any) -> Parts:
         network=_part(ClusterNetwork, spec.get("network", {})),
         runtime=_part(Runtime, spec.get("runtime", {})),
         artifacts=_part(Artifacts, spec.get("artifacts", {})),
+        backup=_part(Backup, spec["backup"]) if spec.get("backup") else None,
     )
 
 

@@ -222,6 +222,8 @@ class Security(Model):
     """Secrets are encrypted in etcd."""
     audit: bool = True
     """The API server writes an audit log."""
+    external_authorities: bool = Field(default=False, alias="externalAuthorities")
+    """Certificates are signed by authorities of yours, and anykube has no key of any: anykube certs requests."""
 
 
 class Dns(Model):
@@ -265,6 +267,44 @@ class UpgradePolicy(Model):
     """Outside of it an upgrade does not begin, unless told to."""
 
 
+class S3(Model):
+    """A bucket of S3, or of what speaks its protocol."""
+
+    bucket: Annotated[str, Field(pattern=patterns.BUCKET, min_length=3, max_length=63, examples=["backups"])]
+    prefix: Annotated[str, Field(pattern=patterns.KEY_PREFIX, max_length=256)] | None = None
+    """What the names of all objects begin with, such as clusters/demo."""
+    endpoint: Annotated[str, Field(pattern=patterns.ENDPOINT_URL, max_length=253)] | None = None
+    """URL of the server; Amazon's when absent."""
+    region: Annotated[str, Field(pattern=patterns.NAME, max_length=40)] = "us-east-1"
+    credentials: Annotated[AbsolutePath, Field(examples=["/root/.aws/credentials"])]
+    """Path on this machine of a file as the AWS tools have it; its profile 'default' counts."""
+
+
+class BackupTarget(Model):
+    """Where archives go: exactly one of the keys."""
+
+    folder: AbsolutePath | None = None
+    """A folder of this machine, for `anykube backup`; each node keeps those that it makes itself."""
+    s3: S3 | None = None
+
+
+class Backup(Model):
+    """Scheduled backups of etcd, of keys and certificates and of this object, made by the nodes of etcd."""
+
+    recipients: Annotated[
+        tuple[Annotated[str, Field(pattern=patterns.AGE_RECIPIENT, max_length=62)], ...],
+        Field(max_length=20),
+    ] = ()
+    """Public keys of age; who has one of the private keys can read archives. Without any, the cluster has a
+    key of its own, which must be kept elsewhere too: anykube backup key."""
+    every: Annotated[str, Field(pattern=patterns.PERIOD, max_length=5)] = "6h"
+    """How often, in minutes, hours or days."""
+    keep: int = Field(default=28, ge=1, le=1000)
+    """How many archives are kept in each place."""
+    to: BackupTarget | None = None
+    """Where archives go besides the nodes that make them."""
+
+
 class ClusterSpec(Model):
     """Everything about a cluster but its name."""
 
@@ -277,6 +317,8 @@ class ClusterSpec(Model):
     artifacts: Artifacts = Artifacts()
     security: Security = Security()
     addons: Addons = Addons()
+    backup: Backup | None = None
+    """Scheduled backups; none when absent."""
     upgrade: UpgradePolicy = UpgradePolicy()
 
 

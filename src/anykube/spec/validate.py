@@ -15,6 +15,7 @@ from anykube.spec import hosts, labels, networks, topology
 from anykube.spec.catalog import VERSIONS
 from anykube.spec.model import (
     Artifacts,
+    Backup,
     Cluster,
     ClusterNetwork,
     Endpoint,
@@ -45,6 +46,7 @@ class Parts:
     network: ClusterNetwork | None
     runtime: Runtime | None
     artifacts: Artifacts | None
+    backup: Backup | None = None
 
     @classmethod
     def of(cls, cluster: Cluster) -> Parts:
@@ -58,6 +60,7 @@ class Parts:
             spec.network,
             spec.runtime,
             spec.artifacts,
+            spec.backup,
         )
 
 
@@ -78,6 +81,8 @@ def findings(parts: Parts) -> Iterator[Finding]:
         yield from _one_of(("spec", "network", "cni"), parts.network.cni)
     if parts.runtime:
         yield from _one_of(("spec", "runtime"), parts.runtime)
+    if parts.backup and parts.backup.to:
+        yield from _one_of(("spec", "backup", "to"), parts.backup.to, defaults=False)
     if parts.artifacts:
         yield from _artifacts(parts.artifacts)
     total = sum(counts(parts.machines).values()) if parts.machines else 1
@@ -94,15 +99,15 @@ def _version(kubernetes: Kubernetes) -> Iterator[Finding]:
         )
 
 
-def _one_of(path: Path, part: Model) -> Iterator[Finding]:
-    """Exactly one key of a part that is a choice."""
+def _one_of(path: Path, part: Model, *, defaults: bool = True) -> Iterator[Finding]:
+    """Exactly one key of a part that is a choice. `defaults`: whether the first may be empty."""
     given = [name for name in type(part).model_fields if getattr(part, name) is not None]
     if len(given) == 1:
         return
     choices = list(type(part).model_fields)
     named = f"'{choices[0]}'" if len(choices) == 1 else f"exactly one of {', '.join(choices)}"
     has = f"has {' and '.join(given)}" if given else "has none"
-    hint = "" if given else f"for the defaults write {choices[0]}: {{}}"
+    hint = "" if given or not defaults else f"for the defaults write {choices[0]}: {{}}"
     yield Finding(path, "SPEC-020", f"{dotted(path)}: needs {named}, {has}", hint, key=True)
 
 
