@@ -117,7 +117,8 @@ class Machine:
 
     def forget(self) -> None:
         """The record dies."""
-        self.state.rename(self.state.with_name(f"state-{time.monotonic_ns()}"))
+        if self.state.exists():
+            self.state.rename(self.state.with_name(f"state-{time.monotonic_ns()}"))
 
     def by_address(self, *more: str, status: int = 0) -> str:
         """anykube reset of a machine that no record knows."""
