@@ -69,7 +69,9 @@ class _Connection(Connection):
             return _answer({"gitVersion": "v1.36.3"})
         asked = dict(parameters or {})
         if kind := _COLLECTIONS.get(path):
-            return _answer({"items": list(self._listed(objects, kind, asked.get("labelSelector", "")))})
+            found = self._listed(objects, kind, asked.get("labelSelector", ""))
+            named = asked.get("fieldSelector", "").partition("metadata.name=")[2]
+            return _answer({"items": [one for one in found if named in ("", one["metadata"]["name"])]})
         name = _name_of(path)
         match method:
             case "GET":

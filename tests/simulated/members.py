@@ -29,19 +29,26 @@ from anykube.testing import SimulatedHost, why_unavailable
 
 ETCD = "etcd.service"
 CLIENT = "nodes/node-1/apiserver-etcd"
+CREDENTIALS = (
+    ("cacert", "ca/etcd", "certificate"),
+    ("cert", CLIENT, "certificate"),
+    ("key", CLIENT, "key"),
+)
 POOLS = {
     "all": ["control-plane", "etcd", "worker"],
     "plane": ["control-plane", "worker"],
     "etcd": ["etcd"],
     "worker": ["worker"],
 }
+PROGRAMS = {"etcd": "etcd Version:", "etcdctl": "etcdctl version:", "etcdutl": "etcdutl version:"}
+"""Programs of etcd, and what they say of themselves."""
 Layout = Mapping[str, str]
 """The pool of each host that the object lists."""
 
 
 @cache
 def etcd_binaries() -> Mapping[str, Path]:
-    """etcd and etcdctl of the catalog's version, as earlier runs of anykube have brought them here."""
+    """The catalog's version of etcd's programs, as earlier runs of anykube have brought them here."""
     store, found = Store(), dict[str, Path]()
     for entry in sorted((store.root / "index").glob("*")):
         known = json.loads(entry.read_text())
@@ -50,7 +57,7 @@ def etcd_binaries() -> Mapping[str, Path]:
         path = store.path(known["sha256"])
         if os.access(path, os.X_OK):
             said = "".join(_said(path, word) for word in ("--version", "version"))
-            for name, words in (("etcd", "etcd Version:"), ("etcdctl", "etcdctl version:")):
+            for name, words in PROGRAMS.items():
                 if words in said:
                     found[name] = path
     return found
@@ -65,7 +72,7 @@ def why_no_etcd() -> str:
     """What this machine lacks for these tests; '' when nothing."""
     if why := why_unavailable() or why_no_network():
         return why
-    if etcd_binaries().keys() != {"etcd", "etcdctl"}:
+    if etcd_binaries().keys() != PROGRAMS.keys():
         return f"etcd {release(VERSION).etcd} is not in the store of artifacts: anykube artifacts get"
     return ""
 
@@ -115,6 +122,20 @@ class MemberSite(Site):
     def close(self) -> None:
         super().close()
         self.network.close()
+
+    def snapshot(self, host: str, target: Path) -> None:
+        """What `etcdctl snapshot save` gets from the member of a host."""
+        secrets = SecretStore(self.state / NAME / "secrets")
+        with tempfile.TemporaryDirectory() as folder:
+            options = []
+            for option, secret, part in CREDENTIALS:
+                file = Path(folder) / option
+                file.write_bytes(secrets.part(secret, part).reveal())
+                options.append(f"--{option}={file}")
+            endpoint = f"--endpoints=https://{address_of(host)}:2379"
+            program = str(etcd_binaries()["etcdctl"])
+            command = [program, endpoint, *options, "snapshot", "save", str(target)]
+            subprocess.run([*self.network.hub.prefix, *command], check=True, capture_output=True, timeout=60)
 
     def object_text(self, layout: Layout | None = None, **spec: Any) -> str:
         """The cluster object in which each host is in its pool; without a layout all hosts are everything."""

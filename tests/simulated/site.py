@@ -187,6 +187,8 @@ class Site:
         text: str = "",
         probe_seconds: float = 30,
         node: str = "",
+        archive: Path | None = None,
+        identity: Path | None = None,
     ) -> Ended:
         """Run a command in a process. kill_after: SIGKILL so many seconds after the n-th command of this run
         has reached a host."""
@@ -203,6 +205,8 @@ class Site:
             kill_at,
             probe_seconds,
             node,
+            str(archive or ""),
+            str(identity or ""),
         )
         self._runs += 1
         try:

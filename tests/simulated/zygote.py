@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from anykube import workflow
+from anykube import restore, workflow
+from anykube.backup.age import identities
 from anykube.errors import AnykubeError
 from anykube.events import Event, StepDone, StepStarted
 from anykube.observe import hosts
@@ -39,7 +40,7 @@ class Job:
     """A command on a cluster. `kill_at`: 'StepStarted' or 'StepDone' and a step at which the process kills
     itself. `ports` are those that the hosts serve at, `trees` their folder trees. `control_plane` is the host
     that has the API; '' when the hosts have a network of their own and a real etcd. `probe_seconds`: how long
-    the answer of a host is waited for. `node`: the one to replace."""
+    the answer of a host is waited for. `node`: the one to replace. `archive`, `identity`: of a restore."""
 
     command: str
     text: str
@@ -52,6 +53,8 @@ class Job:
     kill_at: tuple[str, str] | None = None
     probe_seconds: float = 30
     node: str = ""
+    archive: str = ""
+    identity: str = ""
 
 
 def main() -> None:
@@ -120,6 +123,15 @@ async def _perform(job: Job, answer: dict[str, Any]) -> None:
             answer["empty"] = report.unchanged
         case "plan":
             _note(await workflow.plan(cluster, text=job.text, folders=folders), answer)
+        case "restore":
+            keys = identities(Path(job.identity).read_bytes(), job.identity)
+            await restore.restore(
+                Path(job.archive), keys, text=job.text, approve=seen, emit=emit, folders=folders
+            )
+        case "go on":
+            await restore.go_on(cluster.name, approve=seen, emit=emit, folders=folders)
+        case "abort":
+            await restore.abort(cluster.name, approve=seen, emit=emit, folders=folders)
         case "destroy":
             await workflow.destroy(cluster, approve=seen, emit=emit, folders=folders)
 
