@@ -49,8 +49,8 @@ class SealedStore:
         self._guard = guard
 
     def files(self) -> Mapping[str, Path]:
-        """Those that are there, by the name that content/backup.py gives them."""
-        return {f"{FOLDER}/{name}": path for name in (STATE, CURL) if (path := self._folder / name).exists()}
+        """Where they are, or will be, by the name that content/backup.py gives them."""
+        return {f"{FOLDER}/{name}": self._folder / name for name in (STATE, CURL)}
 
     def facts(self, wanted: Wanted) -> SealedFacts:
         """How it is. A file for S3 that cannot be read now does not make the kept one stale."""
