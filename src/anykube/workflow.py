@@ -11,15 +11,16 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from anykube.errors import UsageError
-from anykube.events import Sink, nowhere
+from anykube.events import Event, Sink, StepDone, nowhere
 from anykube.execute.engine import StopFlag
 from anykube.facts.record import Upgrade
 from anykube.observe.networks import check_addresses
 from anykube.plan.leave import DRAIN_SECONDS
 from anykube.plan.model import Plan
 from anykube.plan.remove import plan_remove
+from anykube.plan.road import ROLL
 from anykube.plan.status import Status
-from anykube.plan.upgrade import PLAIN, Asked
+from anykube.plan.upgrade import PLAIN, Asked, version_to_go_back_to
 from anykube.run import Report, Run, look, observe_cluster, refuse_stale
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
@@ -77,6 +78,9 @@ async def apply(  # noqa: PLR0913  all but the first by name
     LockedError, PlanError, StalePlanError before anything is touched; PartialError when some steps
     failed; InterruptedRun when `stop` was set. In each case a second apply goes on from there.
     """
+    stop = stop or StopFlag()
+    if asked.pause:
+        emit = _pausing(cluster, asked.pause, emit, stop)
     async with Session(cluster, folders) as session:
         _check_addresses(session, text, source)
         session.drain_seconds, session.asked = drain_seconds, asked
@@ -92,12 +96,34 @@ async def apply(  # noqa: PLR0913  all but the first by name
                 return Report(first, approved=first.empty, status=seen)
             begin(session, text, source, first.upgrade)
             with start_run(session.folder, datetime.now(UTC)) as journal:
-                run = Run(session, journal, emit, stop or StopFlag())
+                run = Run(session, journal, emit, stop)
                 if lock.interrupted:
                     run.note(
                         f"the last run ended without finishing ({lock.interrupted}); going on from there"
                     )
                 return await run.apply(first, saved)
+
+
+def version_before(cluster: Cluster, folders: Folders | None = None) -> str:
+    """The version that `rollback` leads to. PlanError if there is no way back."""
+    return version_to_go_back_to(Session(cluster, folders).record)
+
+
+def _pausing(cluster: Cluster, pause: str, emit: Sink, stop: StopFlag) -> Sink:
+    """A listener that asks to stop when a node, or every node of a pool, has taken its turn on the road."""
+    names = {node.name for node in nodes(cluster) if pause in (node.name, node.pool)}
+    if not names:
+        known = ", ".join(node.name for node in nodes(cluster))
+        raise UsageError(f"{cluster.name} has no node and no pool {pause[:60]!r}.", remedy=f"nodes: {known}")
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step.endswith(ROLL):
+            names.discard(event.target)
+            if not names:
+                stop.set()
+        emit(event)
+
+    return listen
 
 
 async def replace(  # noqa: PLR0913  all but two by name

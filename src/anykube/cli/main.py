@@ -29,9 +29,11 @@ from anykube.cli import (
     replace,
     reset,
     restore,
+    rollback,
     scale,
     status,
     unlock,
+    upgrade,
     validate,
     version,
 )
@@ -59,6 +61,8 @@ app.command("plan")(plan.command)
 app.command("apply")(apply.command)
 app.command("scale")(scale.command)
 app.command("replace")(replace.command)
+app.command("upgrade")(upgrade.command)
+app.command("rollback")(rollback.command)
 app.command("status")(status.command)
 app.command("kubeconfig")(kubeconfig.command)
 app.command("exec", context_settings={"ignore_unknown_options": True})(exec_.command)

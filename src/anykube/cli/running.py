@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anykube.cli.target import Target
     from anykube.execute.engine import StopFlag
     from anykube.plan.model import Plan
+    from anykube.plan.upgrade import Asked
     from anykube.run import Report
     from anykube.transports.base import Endpoint
 
@@ -50,8 +51,10 @@ def apply_target(
     drain_seconds: float,
     saved: Plan | None = None,
     keep: Callable[[], None] = lambda: None,
+    asked: Asked | None = None,
 ) -> int:
     """Apply an object. `keep` is called once it is agreed to, before anything is made so."""
+    from anykube.plan.upgrade import PLAIN
     from anykube.workflow import apply
 
     async def work(stop: StopFlag, show: Progress) -> Report:
@@ -72,6 +75,7 @@ def apply_target(
             emit=show,
             stop=stop,
             drain_seconds=drain_seconds,
+            asked=asked or PLAIN,
         )
 
     report = run_to_its_end(work, output)
@@ -79,6 +83,34 @@ def apply_target(
         # What the object says is there already: nobody was asked, and nothing is made.
         keep()
     return _ended(report, found, output)
+
+
+def change_version(
+    version: str,
+    asked: Asked,
+    file: Path | None,
+    name: str | None,
+    output: Output,
+    *,
+    yes: bool,
+    drain_seconds: float,
+) -> int:
+    """anykube upgrade and rollback: the object with another version, and its file, if it came from one."""
+    from anykube.cli.scale import editable
+    from anykube.cli.target import Target, target
+    from anykube.objectfile import rewrite
+    from anykube.spec.edit import with_version
+    from anykube.spec.load import load
+
+    found = target(file, name)
+    editable(found, named=name, what="version")
+    text = with_version(found.text, version, found.source)
+    wanted = Target(load(text, found.source), text, found.source)
+
+    def keep() -> None:
+        rewrite(Path(found.source), found.text, text)
+
+    return apply_target(wanted, output, yes=yes, drain_seconds=drain_seconds, keep=keep, asked=asked)
 
 
 def run_replace(

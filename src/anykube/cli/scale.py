@@ -38,7 +38,7 @@ def command(
 
     counts = _counts(pools)
     found = target(file, cluster)
-    _editable(found, named=cluster)
+    editable(found, named=cluster, what="number")
     text = with_counts(found.text, counts, found.source)
     wanted = Target(load(text, found.source), text, found.source)
 
@@ -61,13 +61,13 @@ def _counts(pools: list[str]) -> dict[str, int]:
     return counts
 
 
-def _editable(found: Target, *, named: str | None) -> None:
+def editable(found: Target, *, named: str | None, what: str) -> None:
     """UsageError unless the object came from a file that says what is known of the cluster."""
     from anykube.errors import SpecError
     from anykube.objectfile import read
 
     if not found.source:
-        raise UsageError("There is no file to write the number to.", remedy="name the object's file with -f")
+        raise UsageError(f"There is no file to write the {what} to.", remedy="name the object's file with -f")
     if named is None:
         return
     try:
@@ -76,6 +76,6 @@ def _editable(found: Target, *, named: str | None) -> None:
         brief = f"The file that {named} was applied from cannot be read: {found.source}"
         raise UsageError(brief, remedy="name the object's file with -f") from None
     if not same:
-        brief = f"{found.source} is not as it was applied to {named}; scale would apply other edits too."
+        brief = f"{found.source} is not as it was applied to {named}; its other edits would be applied too."
         remedy = f"look: anykube plan -f {found.source}; if all of it is meant, give -f instead of -c"
         raise UsageError(brief, remedy=remedy)

@@ -114,7 +114,7 @@ class PutFiles:
 
 @dataclass(frozen=True, slots=True)
 class StageFiles:
-    """Send software to a node, verified by sha256, and put it beside what runs (content/paths.py, SOFTWARE)."""
+    """Send software to a node, verified by sha256, and put it beside what runs (content/paths: SOFTWARE)."""
 
     node: str
     files: tuple[File, ...]

@@ -62,7 +62,8 @@ def _parts(facts: Facts, blueprint: Blueprint, *, born: bool) -> Iterator[Step]:
         if existing == settings_digest(settings):
             yield Step(identity, Phase.PROVISION, LOCAL, part, f"{part} is as it should be", needs=previous)
         elif existing is not None and part in blueprint.for_births and not born:
-            yield Step(identity, Phase.PROVISION, LOCAL, part, "no machine is made from it now", needs=previous)
+            reason = "no machine is made from it now"
+            yield Step(identity, Phase.PROVISION, LOCAL, part, reason, needs=previous)
         else:
             reason = "missing" if existing is None else "its settings differ"
             change = Change("create" if existing is None else "update", "site", part, reason)

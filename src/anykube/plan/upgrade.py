@@ -36,13 +36,14 @@ class Asked:
     """What the user says beside the object.
 
     first: the node to begin with.  removed_apis: go on although the target lacks APIs in use.
-    now: outside of the window too.  back: to an earlier version.
+    now: outside of the window too.  back: to an earlier version.  pause: the node or pool to stop after.
     """
 
     first: str = ""
     removed_apis: bool = False
     now: bool = False
     back: bool = False
+    pause: str = ""
 
 
 PLAIN = Asked()
@@ -66,6 +67,30 @@ def upgrade_of(
     node = _member(facts, record)
     file = f"{SNAPSHOTS}/{epoch}-{source}.db" if node else ""
     return Upgrade(source, target, epoch, node, file, asked.back)
+
+
+def version_to_go_back_to(record: Record) -> str:
+    """The version before the last upgrade. PlanError if there is no such way."""
+    upgrade = record.upgrade
+    if upgrade is None or upgrade.back:
+        raise PlanError(
+            f"{record.name} has not been upgraded since it {'went back' if upgrade else 'was made'}.",
+            remedy="anykube upgrade --to VERSION",
+        )
+    if changes_minor(upgrade.source, upgrade.target):
+        state = "finished" if upgrade.finished else "begun"
+        place = f"{upgrade.file} on {upgrade.node}"
+        raise PlanError(
+            f"The upgrade from {upgrade.source} to {upgrade.target} has {'been ' if upgrade.finished else ''}"
+            f"{state}: what {upgrade.target} has written, {upgrade.source} may not read.",
+            evidence=[f"etcd as it was before is kept: {place}"] if upgrade.file else (),
+            remedy=(
+                "restore a backup of before, with all that was written since lost: anykube restore"
+                if upgrade.finished
+                else "go on: anykube apply, which begins with the node that is not well"
+            ),
+        )
+    return upgrade.source
 
 
 def refuse_upgrade(

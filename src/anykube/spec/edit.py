@@ -1,6 +1,6 @@
 """Edits of an object's text in place: other lines, comments and layout stay as their writer left them. Pure.
 
-Called by `anykube scale`. The new text goes through `load.py` like any other.
+Called by `anykube scale` and `anykube upgrade`. The new text goes through `load.py` like any other.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from anykube.spec.tree import Place, Scalar, Sequence, Table, Tree, plain, read_
 
 BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """Line breaks as YAML counts them."""
+DOUBLE = '"'
 MARK = "\ufeff"
 """A byte order mark is not part of the text that is parsed."""
 
@@ -46,6 +47,35 @@ def with_counts(text: str, counts: Mapping[str, int], source: str) -> str:
         raise UsageError(brief, remedy="change count by hand, then: anykube apply")
     load(edited, source)
     return edited
+
+
+def with_version(text: str, version: str, source: str) -> str:
+    """The text with another Kubernetes version, and nothing else. SpecError as `with_counts`, also for a
+    version that is not offered."""
+    load(text, source)
+    found = _table(_tree(text), "spec", "kubernetes").entries["version"]
+    assert isinstance(found, Scalar)  # noqa: S101  the text was loaded
+    start = _offset(text, found.place)
+    # As it stands there, with its quotes; what is no plain text was refused when it was loaded.
+    written = text[start : start + len(found.text) + 2]
+    quote = written[0] if written[0] in "\"'" else ""
+    end = start + len(found.text) + 2 * len(quote)
+    edited = f"{text[:start]}{quote or DOUBLE}{version}{quote or DOUBLE}{text[end:]}"
+    wanted = deepcopy(_data(text))
+    wanted["spec"]["kubernetes"]["version"] = version
+    if _data(edited) != wanted:
+        brief = f"The layout of {source} is too unusual to be edited by a program."
+        raise UsageError(brief, remedy="change kubernetes.version by hand, then: anykube apply")
+    load(edited, source)
+    return edited
+
+
+def _table(tree: Tree, *keys: str) -> Table:
+    for key in keys:
+        assert isinstance(tree, Table)  # noqa: S101  the text was loaded
+        tree = tree.entries[key]
+    assert isinstance(tree, Table)  # noqa: S101  the text was loaded
+    return tree
 
 
 def _edited(text: str, index: int, count: int) -> str:
@@ -88,11 +118,9 @@ def _tree(text: str) -> Tree:
 
 
 def _pools(tree: Tree) -> Sequence:
-    for key in ("spec", "machines", "pools"):
-        assert isinstance(tree, Table)  # noqa: S101  the text was loaded
-        tree = tree.entries[key]
-    assert isinstance(tree, Sequence)  # noqa: S101  the text was loaded
-    return tree
+    found = _table(tree, "spec", "machines").entries["pools"]
+    assert isinstance(found, Sequence)  # noqa: S101  the text was loaded
+    return found
 
 
 def _data(text: str) -> Any:

@@ -1,5 +1,5 @@
-"""Upgrades in the planner's world: the order never violates the version skew policy, killed anywhere, and a node
-that fails goes back; what may not begin is refused with the way that leads there."""
+"""Upgrades in the planner's world: the order keeps the version skew policy, killed anywhere; a node that fails
+goes back; what may not begin is refused with the way that leads there."""
 
 from __future__ import annotations
 
@@ -123,7 +123,6 @@ def test_a_node_that_fails_runs_again_what_it_ran(
     chance = random.Random(seed)
     made = shuffled(list(world.plan().phase(Phase.BOOTSTRAP).steps), chance)
     failing = chance.choice([step for step in made if step.undo])
-    before = {}
     for step in made:
         if step.id == failing.id:
             break
@@ -143,7 +142,7 @@ def test_a_node_that_fails_runs_again_what_it_ran(
 
 
 def _processes(world: UpgradeWorld, node: str) -> object:
-    """The binaries on a node, and those that its processes were started with; but for etcd, which may stay."""
+    """The binaries of a node, and those that its processes started with; not etcd, which may stay."""
     host = world.hosts[node]
     binaries = {path: file.sha256 for path, file in host.files.items() if path.startswith("/usr/local/bin/")}
     started = {
@@ -333,7 +332,7 @@ def test_outside_of_the_window_nothing_begins_but_what_has_begun_goes_on() -> No
 
 def test_a_snapshot_comes_first_and_keeps_its_name() -> None:
     world = upgrading("three and two", "1.35.4", "1.36.1")
-    names = set()
+    names: set[str] = set()
     for _ in range(2):
         found = [e for step in world.plan().pending for e in step.effects if isinstance(e, SaveSnapshot)]
         names.update(effect.file for effect in found)

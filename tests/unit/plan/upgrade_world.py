@@ -1,4 +1,4 @@
-"""The planner's world with versions: what each process runs is known, and nothing may be newer than it should.
+"""The planner's world with versions: what each process runs is known, nothing may be too new.
 
 After each effect the version skew policy is judged: https://kubernetes.io/releases/version-skew-policy/
 """
