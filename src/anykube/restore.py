@@ -27,7 +27,7 @@ from anykube.state import restoring
 from anykube.state.clusters import folder as folder_of
 from anykube.state.journal import start_run
 from anykube.state.record import RecordStore
-from anykube.state.restoring import OLD, Placement, Restoring, Stage
+from anykube.state.restoring import Placement, Restoring, Stage
 from anykube.workflow import begin
 
 Approve = Callable[[Plan], bool]
@@ -72,7 +72,7 @@ async def restore(  # noqa: PLR0913  all but two by name
                 agreed = approve(made)
             finally:
                 if not agreed:
-                    Placement(session.folder).finish(OLD)
+                    Placement(session.folder).discard()
             if not agreed:
                 return Report(made, approved=False)
             restoring.save(session.folder, asked)
@@ -135,7 +135,7 @@ async def abort(
         with start_run(session.folder, datetime.now(UTC)) as journal:
             run = Run(session, journal, emit, stop or StopFlag())
             report = await run.recover(made, frozenset(), f"anykube restore --abort -c {name}")
-        Placement(session.folder, session.fence).finish(OLD)
+        Placement(session.folder, session.fence).discard()
         return report
 
 

@@ -21,7 +21,7 @@ from anykube.facts.record import Record
 from anykube.facts.snapshot import SnapshotFacts
 from anykube.plan.model import Plan
 from anykube.plan.recoverable import Recovery
-from anykube.plan.restorable import refuse_foreign
+from anykube.plan.restorable import newest_run, refuse_foreign
 from anykube.plan.restore import Restore, plan_restore
 from anykube.run import Report, Run, look, observe_cluster
 from anykube.session import Folders, Session
@@ -41,7 +41,7 @@ PLACE = f"{STATE}/restoring.db"
 def lay_out_new(session: Session, archive: Archive) -> None:
     """Put what the archive brings beside what is here, as a folder of the cluster that can be opened."""
     placement = Placement(session.folder)
-    placement.finish(OLD)
+    placement.discard()
     make_folder(placement.new)
     lay_out(archive.state, placement.new, session.folder if session.known else None)
     with reported("written", session.folder / SNAPSHOT):
@@ -65,7 +65,7 @@ async def on_trial(session: Session, archive: Archive, asked: Restoring, node: s
         asked = dataclasses.replace(asked, node=node or _best(session.cluster, facts))
         previous = session.previous if session.known else None
         made = plan_restore(session.cluster, facts, record, trial.blueprint, previous, _restore(asked))
-        trial.records.save(dataclasses.replace(trial.record, epoch=max(record.epoch, _seen(facts))))
+        trial.records.save(dataclasses.replace(trial.record, epoch=max(record.epoch, newest_run(facts))))
     return asked, made
 
 
@@ -73,11 +73,6 @@ def _record_of(archived: Record) -> Record:
     """The record of a cluster that is not known here. Machines of the archive's object that are not in the
     object of today are left alone: they may be serving elsewhere."""
     return dataclasses.replace(archived, object="", source="", departing={}, born=True)
-
-
-def _seen(facts: Facts) -> int:
-    """The newest run that any machine has seen."""
-    return max((host.ledger.epoch for host in facts.hosts.values() if isinstance(host, HostFacts)), default=0)
 
 
 def _best(cluster: Cluster, facts: Facts) -> str:

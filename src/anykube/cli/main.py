@@ -14,8 +14,10 @@ import sys
 import typer
 
 from anykube.cli import (
+    adopt,
     apply,
     artifacts,
+    backup,
     certs,
     completion,
     destroy,
@@ -70,10 +72,12 @@ app.command("logs")(logs.command)
 app.command("doctor")(doctor.command)
 app.command("recover")(recover.command)
 app.command("restore")(restore.command)
+app.command("adopt")(adopt.command)
 app.command("unlock")(unlock.command)
 app.command("reset")(reset.command)
 app.command("destroy")(destroy.command)
 app.add_typer(certs.app, name="certs")
+app.add_typer(backup.app, name="backup")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("completion")(completion.command)
 app.command("version")(version.command)

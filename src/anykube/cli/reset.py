@@ -59,10 +59,11 @@ def command(  # noqa: PLR0913  options of a command
         )
     if key is None:
         raise UsageError("--address needs an SSH key.", remedy="add --key FILE")
-    return run_reset_machine(_endpoint(address, host_key), key, output, yes=yes, lineage=lineage)
+    return run_reset_machine(endpoint_of(address, host_key), key, output, yes=yes, lineage=lineage)
 
 
-def _endpoint(address: str, host_key: str) -> Endpoint:
+def endpoint_of(address: str, host_key: str) -> Endpoint:
+    """Where [USER@]HOST[:PORT] is reached. Without a host key, that of ~/.ssh/known_hosts; or HostKeyError."""
     from anykube.transports.base import Endpoint
     from anykube.transports.known import known_key
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anykube.cli.options import Output
-from anykube.cli.printing import message, typed
+from anykube.cli.printing import document, message, typed
 from anykube.cli.progress import Progress, is_live
 from anykube.cli.running import run_to_its_end
 from anykube.errors import UsageError
@@ -66,20 +66,61 @@ def run_go_on(name: str, output: Output, *, yes: bool, back: bool) -> int:
     return _ended(run_to_its_end(work, output), output)
 
 
+def run_adopt(
+    archive: Path | None,
+    node: str,
+    ssh_key: Path | None,
+    host_key: str,
+    identities: Sequence[Path],
+    file: Path | None,
+    output: Output,
+) -> int:
+    """anykube adopt."""
+    import asyncio
+
+    from anykube.adopt import Adopted, adopt, sealed_on_node
+    from anykube.backup.archive import opened
+    from anykube.cli.reset import endpoint_of
+    from anykube.objectfile import read
+    from anykube.plan.render import summary
+    from anykube.secret import Secret
+
+    text, source = read(file) if file else ("", "")
+    keys = keys_of(identities)
+    ssh_secret = Secret(_bytes_of(ssh_key, "The SSH key")) if ssh_key else Secret(b"")
+
+    async def work() -> Adopted:
+        if archive is not None:
+            with opened(archive, keys) as found:
+                return await adopt(found.state, text=text, source=source)
+        saved = await sealed_on_node(endpoint_of(node, host_key), ssh_secret, keys)
+        return await adopt(saved, text=text, source=source)
+
+    done = asyncio.run(work())
+    name = done.plan.cluster
+    if output in (Output.JSON, Output.YAML):
+        document("Adopted", {"cluster": name, "lineage": done.lineage, "epoch": done.epoch}, output)
+        return 0
+    message(f"{name} is known here again: lineage {done.lineage}, next run {done.epoch + 1}.")
+    message(summary(done.plan))
+    return 0
+
+
 def keys_of(files: Sequence[Path]) -> tuple[Secret, ...]:
     """The identities of age in these files."""
     from anykube.backup.age import identities
-    from anykube.errors import BackupError
 
-    found: list[Secret] = []
-    for path in files:
-        try:
-            found += identities(path.read_bytes(), str(path))
-        except OSError as error:
-            raise BackupError(f"The identity {path} cannot be read.", evidence=[str(error)]) from error
+    found = [key for path in files for key in identities(_bytes_of(path, "The identity"), str(path))]
     if not found:
         raise UsageError("No identity of age was given.", remedy="--identity FILE, as age-keygen wrote it")
     return tuple(found)
+
+
+def _bytes_of(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{what} {path} cannot be read: {error.strerror}.", remedy="name another") from error
 
 
 def _approval(what: str, *, yes: bool) -> Callable[[Plan], bool]:

@@ -58,6 +58,11 @@ def refuse_foreign(facts: Facts, lineage: str) -> None:
         )
 
 
+def newest_run(facts: Facts) -> int:
+    """The epoch of the newest run that any machine has seen, 0 if none has seen one."""
+    return max((host.ledger.epoch for host in facts.hosts.values() if isinstance(host, HostFacts)), default=0)
+
+
 def _minor(version: str) -> tuple[int, ...]:
     return _numbers(version)[:2]
 

@@ -127,18 +127,22 @@ class Placement:
         self._exchange(self.folder / OLD, self.new)
 
     def finish(self, name: str) -> None:
-        """All is done, or taken back: what was in OLD is kept under this name, the rest is removed."""
+        """All is done: what was in OLD is kept under this name, the rest is removed."""
         self.guard()
-        old = self.folder / OLD
-        with reported("renamed", old):
-            if old.exists() and any(old.iterdir()):
-                old.rename(self.folder / name)
-        shutil.rmtree(old, ignore_errors=True)
+        with reported("renamed", self.folder / OLD):
+            if (self.folder / OLD).exists() and any((self.folder / OLD).iterdir()):
+                (self.folder / OLD).rename(self.folder / name)
+        self.discard()
+
+    def discard(self) -> None:
+        """Nothing is to be placed any more. What is in OLD stays there."""
+        self.guard()
+        with suppress(OSError):  # it is not there, or holds something
+            (self.folder / OLD).rmdir()
         shutil.rmtree(self.folder / NEW, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            (self.folder / SNAPSHOT).unlink()
-        with suppress(FileNotFoundError):
-            (self.folder / JOURNAL).unlink()
+        for name in (SNAPSHOT, JOURNAL):
+            with reported("removed", self.folder / name):
+                (self.folder / name).unlink(missing_ok=True)
         sync_folder(self.folder)
 
     def _exchange(self, coming: Path, going: Path) -> None:
