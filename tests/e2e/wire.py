@@ -29,30 +29,47 @@ ETCD_PORT = 2379
 
 @dataclass(frozen=True)
 class Keys:
-    """Client certificates of a story, read once: they work on, whatever becomes of their node's secrets."""
+    """Client certificates of a story, read once: they work on, whatever becomes of their node's secrets.
+
+    What trusts them may be replaced; `refresh` is what a user does then who fetches a new kubeconfig.
+    """
 
     story: Story
 
     @cached_property
     def etcd(self) -> ssl.SSLContext:
         """As an API server."""
-        names = self.story.secrets.names()
-        client = next(name for name in names if name.endswith("/apiserver-etcd"))
-        return self._context("ca/etcd", client)
+        return self._context("etcd")
 
     @cached_property
     def api(self) -> ssl.SSLContext:
         """As system:masters, which needs no role: an API server that just started knows none yet."""
-        return self._context("ca/cluster", "users/super-admin")
+        return self._context("api")
 
-    def _context(self, authority: str, client: str) -> ssl.SSLContext:
+    def refresh(self) -> None:
+        """Trust what is trusted now, and show what is issued now, from the next connection on."""
+        for name in ("etcd", "api"):
+            if made := self.__dict__.get(name):
+                authority, client = self._names(name)
+                self._load(made, authority, client)
+
+    def _names(self, name: str) -> tuple[str, str]:
+        if name == "api":
+            return "ca/cluster", "users/super-admin"
+        return "ca/etcd", next(one for one in self.story.secrets.names() if one.endswith("/apiserver-etcd"))
+
+    def _context(self, name: str) -> ssl.SSLContext:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._load(made, *self._names(name))
+        return made
+
+    def _load(self, made: ssl.SSLContext, authority: str, client: str) -> None:
         store = self.story.secrets
-        made = ssl.create_default_context(cadata=store.part(authority, "certificate").reveal().decode())
+        made.load_verify_locations(cadata=store.part(authority, "bundle").reveal().decode())
         bundle = self.story.folder / f"{client.replace('/', '-')}.pem"
         bundle.touch(mode=0o600)
         bundle.write_bytes(b"".join(store.part(client, part).reveal() for part in ("certificate", "key")))
         made.load_cert_chain(bundle)
-        return made
 
 
 class Wire(http.client.HTTPSConnection):
@@ -65,7 +82,7 @@ class Wire(http.client.HTTPSConnection):
 
     def connect(self) -> None:
         """Open it; OSError if that fails. Afterwards answers are waited for a little longer."""
-        plain = _socket(self.host, self.port, self._inside)
+        plain = connected(self.host, self.port, self._inside)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sock = self._keys.wrap_socket(plain, server_hostname=self.host)
@@ -115,7 +132,7 @@ def init_process(story: Story, node: str) -> int:
     return int(done.stdout)
 
 
-def _socket(host: str, port: int, inside: int | None) -> socket.socket:
+def connected(host: str, port: int, inside: int | None) -> socket.socket:
     """A connected socket. It stays in the network in which it was made; the thread goes back to its own."""
     if inside is None:
         return socket.create_connection((host, port), CONNECT_SECONDS)
