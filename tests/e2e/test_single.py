@@ -44,3 +44,39 @@ def test_load_is_measured(cluster: Story) -> None:
 
     eventually(look, 120)
     assert len(cluster.kubectl("top", "pods", "-A", "--no-headers").splitlines()) >= 3
+
+
+COPY = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {
+        "name": "copy",
+        "labels": {"app.kubernetes.io/managed-by": "anykube", "anykube.dev/addon": "metrics"},
+    },
+}
+
+
+def test_an_addon_that_is_turned_off_leaves_nothing(cluster: Story) -> None:
+    images = ("ctr", "-n", "k8s.io", "images", "ls", "-q")
+    assert "metrics-server" in cluster.on(cluster.node("node"), *images)
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(COPY))
+    cluster.file.write_text(cluster.file.read_text().replace("metrics: {}", "metrics: null"))
+    shown = cluster.run("plan", "-f", str(cluster.file)).stdout
+    assert "APIService//v1beta1.metrics.k8s.io" in shown
+    assert "HorizontalPodAutoscalers scale no more" in shown
+    cluster.apply()
+
+    def look() -> str:
+        kinds = (
+            "deployments,services,serviceaccounts,rolebindings,clusterroles,clusterrolebindings,apiservices"
+        )
+        names = cluster.kubectl("get", kinds, "-A", "-o", "name") + cluster.kubectl(
+            "get", "pods", "-A", "-o", "name"
+        )
+        return "\n".join(line for line in names.splitlines() if "metrics" in line and "v1." not in line)
+
+    eventually(look, 60)
+    assert "metrics-server" not in cluster.on(cluster.node("node"), *images)
+    # Its labels are ours; that a person made it is known all the same.
+    assert "copy" in cluster.kubectl("get", "configmap", "copy", "-o", "name")
+    cluster.must_be_settled()

@@ -40,6 +40,13 @@ def objects(
     return found
 
 
+LOSSES = {
+    "dns": "pods find no name any more, in the cluster or outside",
+    "metrics": "`kubectl top` ends, and HorizontalPodAutoscalers scale no more",
+}
+"""What users lose when an addon is turned off."""
+
+
 def workloads(cluster: Cluster) -> tuple[str, ...]:
     """References of the workloads that must run before the cluster is ready, in the order of addons."""
     spec = cluster.spec

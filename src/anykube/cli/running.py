@@ -302,6 +302,7 @@ def run_destroy(file: Path | None, name: str | None, output: Output, *, yes: boo
 
 def approval(question: str, show: Progress, output: Output, *, yes: bool) -> Callable[[Plan], bool]:
     def approve(plan: Plan) -> bool:
+        from anykube.plan.removals import removed_addons
         from anykube.plan.render import lines, summary
 
         if output is Output.JSON:
@@ -310,6 +311,8 @@ def approval(question: str, show: Progress, output: Output, *, yes: bool) -> Cal
             message(summary(plan))
             return True
         message("\n".join(lines(plan)))
+        if gone := removed_addons(plan):
+            return typed(f"Type the name of the cluster to remove {', '.join(gone)} from it:", plan.cluster)
         return plan.empty or confirm(question)
 
     return approve

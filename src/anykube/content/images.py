@@ -19,10 +19,12 @@ IMPORT = f"{LIBRARY}/import-images"
 MARKERS = f"{CONTAINERD}/anykube-imported"
 """Inside containerd's own folder: whoever removes that, removes what the markers stand for."""
 
+PINNED = "io.cri-containerd.pinned"
+
 _IMPORT = f"""#!/bin/sh
 # import-images TAR...
-# Gives containerd each image that it does not have yet, all at once. The hashes of the files are those that
-# the unit was started with.
+# Gives containerd each image that it does not have yet, all at once, and takes away those that it was given
+# earlier and whose file is not wanted any more. The hashes of files are those that the unit was started with.
 umask 077
 mkdir -p {MARKERS}
 
@@ -31,13 +33,27 @@ import_image() {{
     [ -n "$hash" ] || hash=$(sha256sum <"$1" | cut -c -64)
     marker={MARKERS}/${{1##*/}}.$(printf %.16s "$hash")
     [ -e "$marker" ] && return
-    {install_path("ctr")} -n k8s.io images import --label io.cri-containerd.pinned=pinned "$1" && : >"$marker"
+    $images import --label {PINNED}=pinned "$1" && : >"$marker"
 }}
+# An image is named after its file, and pinned: one that a person brought there is not.
+forget_image() {{
+    name=${{1##*/}}
+    filter="name~=\\"/${{name%.tar.*}}:\\",labels.\\"{PINNED}\\"==pinned"
+    $images ls -q "$filter" | while IFS= read -r image; do
+        $images rm "$image"
+    done
+    rm -f "$1"
+}}
+images='{install_path("ctr")} -n k8s.io images' wanted=
 
 jobs=
 for tar do
     import_image "$tar" &
-    jobs="$jobs $!"
+    jobs="$jobs $!" wanted="$wanted ${{tar##*/}}"
+done
+for marker in {MARKERS}/*; do
+    file=${{marker##*/}}
+    case "$wanted " in *" ${{file%.*}} "*) ;; *) [ ! -e "$marker" ] || forget_image "$marker" ;; esac
 done
 status=0
 for job in $jobs; do

@@ -82,8 +82,8 @@ class KubernetesFacts:
     nodes: Mapping[str, NodeFacts] = field(default_factory=dict)
     objects: Mapping[str, ObjectFacts] = field(default_factory=dict)
     workloads: Mapping[str, WorkloadFacts] = field(default_factory=dict)
-    inventory: frozenset[str] = frozenset()
-    """Names of the objects that we applied earlier and that still exist."""
+    inventory: Mapping[str, str] = field(default_factory=dict)
+    """The objects that we applied earlier and that still exist, by name, and the addon that each belongs to."""
     pods_on: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     budgets: Mapping[str, int] = field(default_factory=dict)
     endpoint: str = ""

@@ -77,7 +77,9 @@ async def _observe(
         nodes=known,
         objects=dict(zip(map(reference, objects), compared, strict=True)),
         workloads=_workloads(live, workloads),
-        inventory=frozenset(name for name, item in ours.items() if _applied_by_us(item)),
+        inventory={
+            name: item["metadata"]["labels"][ADDON] for name, item in ours.items() if _applied_by_us(item)
+        },
         pods_on=pods,
         budgets=budgets,
         leases={

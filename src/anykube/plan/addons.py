@@ -9,8 +9,9 @@ from typing import Any
 from anykube.addons.catalog import objects, workloads
 from anykube.addons.references import reference
 from anykube.facts.kubernetes import KubernetesFacts
-from anykube.plan.effects import ApplyObjects, DeleteObjects, UncordonNode, WaitFor
+from anykube.plan.effects import ApplyObjects, UncordonNode, WaitFor
 from anykube.plan.model import CLUSTER, Change, Phase, Step
+from anykube.plan.removals import plan_removals
 from anykube.spec.endpoint import ApiEndpoint
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import Node
@@ -42,13 +43,13 @@ def plan_addons(
     before = tuple(step.id for step in keys)
     applies = tuple(replace(_apply(addon, parts, facts), needs=before) for addon, parts in wanted.items())
     names = {reference(part) for parts in wanted.values() for part in parts}
-    prune = _prune(sorted(facts.inventory - names), tuple(step.id for step in applies))
-    needs = tuple(step.id for step in (*applies, prune))
+    removals = plan_removals(facts.inventory, names, wanted, tuple(step.id for step in applies))
+    needs = tuple(step.id for step in (*applies, *removals))
     ready = tuple(_node_ready(node.name, facts, needs) for node in usable if node.kubelet)
     return (
         *keys,
         *applies,
-        prune,
+        *removals,
         *(
             _workload(name, facts, applies, needs, _absent(name, facts, usable))
             for name in workloads(cluster)
@@ -98,16 +99,6 @@ def _uncordon(name: str, facts: KubernetesFacts) -> Step:
     reason = "cordoned by a drain that was not finished"
     change = Change("update", "node", name, f"uncordon: {reason}")
     return Step(identity, Phase.ADDONS, name, "uncordon", reason, (change,), (UncordonNode(name),), needs)
-
-
-def _prune(surplus: Sequence[str], needs: tuple[str, ...]) -> Step:
-    identity = f"{CLUSTER}/prune"
-    if not surplus:
-        return Step(identity, Phase.ADDONS, CLUSTER, "prune", "nothing left over", needs=needs)
-    reason = "applied earlier, not in the object any more"
-    changes = tuple(Change("delete", "object", name, reason) for name in surplus)
-    effect = DeleteObjects(tuple(surplus))
-    return Step(identity, Phase.ADDONS, CLUSTER, "prune", reason, changes, (effect,), needs)
 
 
 def _absent(workload: str, facts: KubernetesFacts, usable: Sequence[Node]) -> int:

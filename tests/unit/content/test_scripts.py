@@ -174,6 +174,24 @@ def test_a_failed_import_is_reported_and_tried_again(node: Node) -> None:
     assert len(log.read_text().splitlines()) == 3
 
 
+def test_an_image_whose_file_is_not_wanted_any_more_goes(node: Node) -> None:
+    log = node.root / "log"
+    listed = 'case "$*" in *" ls "*) echo registry.k8s.io/metrics-server/metrics-server:v1 ;; esac\n'
+    node.place("/usr/local/bin/ctr", CTR.format(log=log) + listed, executable=True)
+    kept, gone = node.place("images/pause.tar", "p"), node.place("images/metrics-server.tar", "m")
+    node.run(IMPORT, str(kept), str(gone))
+    log.unlink()
+    for _ in range(2):
+        assert node.run(IMPORT, str(kept)).returncode == 0
+    assert log.read_text().splitlines() == [
+        '-n k8s.io images ls -q name~="/metrics-server:",labels."io.cri-containerd.pinned"==pinned',
+        "-n k8s.io images rm registry.k8s.io/metrics-server/metrics-server:v1",
+    ]
+    assert [name.partition(".")[0] for name in node.listed("var/lib/containerd/anykube-imported")] == [
+        "pause"
+    ]
+
+
 def test_the_hash_of_an_image_comes_from_the_record_of_the_unit(node: Node) -> None:
     node.place("/usr/local/bin/ctr", CTR.format(log=node.root / "log"), executable=True)
     tar = node.place("images/pause.tar", "content")

@@ -257,5 +257,5 @@ class World:
             for name in self.objects
             if name.startswith(("Deployment/", "DaemonSet/"))
         }
-        inventory = frozenset(name for name in self.objects if not name.startswith("Node/"))
+        inventory = {name: "core" for name in self.objects if not name.startswith("Node/")}
         return KubernetesFacts(True, "v1.36.3", registered, dict(self.objects), workloads, inventory)
