@@ -1,9 +1,9 @@
-"""Writes src/anykube/spec/removed_apis.py: the APIs that each Kubernetes minor version does not serve any more.
+"""Writes src/anykube/spec/removed_apis.py: the APIs that a Kubernetes minor version serves no more.
 
     .venv/bin/python scripts/removed_apis.py 0.34.4 0.35.4 0.36.3
 
-Arguments: a version of the Go module k8s.io/api for each minor version of the catalog. Taken from the code that
-its generator writes (zz_generated.prerelease-lifecycle.go): an API is gone from the version that
+Arguments: a version of the Go module k8s.io/api for each minor version of the catalog. Taken from the code
+that its generator writes (zz_generated.prerelease-lifecycle.go): an API is gone from the version that
 APILifecycleRemoved names on, or once its type is not there. Needs Go and a module proxy.
 """
 
@@ -21,7 +21,7 @@ GENERATED = "zz_generated.prerelease-lifecycle.go"
 GROUP = re.compile(r'^const GroupName = "([^"]*)"', re.MULTILINE)
 TYPE = re.compile(r"func \(in \*(\w+)\) APILifecycleIntroduced\(\)")
 REMOVED = re.compile(r"func \(in \*(\w+)\) APILifecycleRemoved\(\) \(major, minor int\) \{\s*return 1, (\d+)")
-HEAD = '''"""APIs that a Kubernetes minor version does not serve, and the one before did: 'group/version' and kinds.
+HEAD = '''"""APIs that a Kubernetes minor version does not serve and the one before did: group, version, kinds.
 
 Written by scripts/removed_apis.py; read by observe/removed_apis.py.
 """
@@ -73,7 +73,10 @@ def grouped(found: Apis) -> dict[str, tuple[str, ...]]:
     """By group and version; lists go with what they list."""
     names = sorted({name for name, _ in found})
     kinds = {name: sorted(kind for other, kind in found if other == name) for name in names}
-    return {name: tuple(k for k in kinds[name] if k.removesuffix("List") not in {*kinds[name]} - {k}) for name in names}
+    return {
+        name: tuple(k for k in kinds[name] if k.removesuffix("List") not in {*kinds[name]} - {k})
+        for name in names
+    }
 
 
 if __name__ == "__main__":

@@ -73,6 +73,24 @@ class KubeClient:
             raise failure(answer, "tell its version")
         return str(decoded(answer, "GET /version").get("gitVersion", ""))
 
+    async def text(self, path: str) -> str:
+        """What lies behind a path, such as /metrics; '' if nothing does."""
+        answer = await self._connection.send("GET", path)
+        if answer.status == 404:
+            return ""
+        if answer.status != 200:
+            raise failure(answer, f"show {path}")
+        return answer.body.decode(errors="replace")
+
+    async def document(self, path: str) -> Object:
+        """What lies behind a path as JSON; empty if nothing does."""
+        answer = await self._connection.send("GET", path)
+        if answer.status == 404:
+            return {}
+        if answer.status != 200:
+            raise failure(answer, f"show {path}")
+        return decoded(answer, path)
+
     async def get(self, name: str) -> Object | None:
         """An object by its reference, or None."""
         answer = await self._connection.send("GET", parse(name).path)

@@ -19,6 +19,7 @@ from anykube.kube.endpoint import endpoint_trouble
 from anykube.observe.at_rest import secrets_at_rest
 from anykube.observe.hosts import probe_hosts
 from anykube.observe.kubernetes import observe_kubernetes
+from anykube.observe.removed_apis import removed_apis
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.contexts import endpoint
 from anykube.plan.distrust import trusted_by_pods
@@ -123,6 +124,9 @@ async def _kubernetes(
     found, trouble = await asyncio.gather(
         observe_kubernetes(ports.kube(), things, workloads(cluster), leaves), _endpoint(api, ports)
     )
+    if found.ready:
+        gone = await removed_apis(ports.kube(), found.version, version)
+        found = replace(found, removed_apis=gone)
     return replace(found, endpoint=trouble)
 
 

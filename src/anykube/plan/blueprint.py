@@ -26,17 +26,17 @@ class Blueprint:
 
     choices: what the provider chose and the record must keep (such as the subnet).
     parts: shared parts in the order they are made, with their settings.
-    for_births: of these, what machines are made from and then do not need any more.
     baked: artifacts that are already in place on a fresh machine.
     creates: whether this provider makes and removes machines at all.
+    for_births: the parts that machines are made from, and then do not need any more.
     """
 
     machines: Mapping[str, MachineBlueprint]
     choices: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    for_births: frozenset[str] = frozenset()
     baked: tuple[str, ...] = ()
     creates: bool = True
+    for_births: frozenset[str] = frozenset()
 
     @property
     def addresses(self) -> Mapping[str, str]:

@@ -79,8 +79,8 @@ class LxcProvider:
                 SOFTWARE: software.settings(lock),
                 NETWORK: {"bridge": bridge, "subnet": str(subnet)},
             },
-            for_births=frozenset({ROOTFS, SOFTWARE}),
             baked=needed(self._cluster),
+            for_births=frozenset({ROOTFS, SOFTWARE}),
         )
 
     async def observe(self) -> SiteFacts:
