@@ -66,7 +66,7 @@ def decrypt(source: IO[bytes], target: IO[bytes], keys: Sequence[Secret], what: 
         raise BackupError(
             f"There is no identity here that could decrypt {what}.", remedy="give one: --identity FILE"
         )
-    parsed = [x25519.Identity.from_str(key.reveal().decode()) for key in keys]
+    parsed = [x25519.Identity.from_str(key.reveal().decode().strip()) for key in keys]
     try:
         pyrage.decrypt_io(source, target, parsed)
     except pyrage.DecryptError as error:

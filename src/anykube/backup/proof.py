@@ -46,6 +46,11 @@ class Holding:
     keys: int = -1
 
 
+def save(programs: Programs, client: Sequence[str | Path], target: Path) -> None:
+    """Save a snapshot of a running etcd into a file."""
+    _run([programs.etcdctl, *client, f"--command-timeout={SECONDS:.0f}s", "snapshot", "save", target])
+
+
 def revision_of(programs: Programs, snapshot: Path) -> int:
     """The revision of a snapshot file."""
     return int(_json([programs.etcdutl, "snapshot", "status", snapshot, "-w", "json"])["revision"])

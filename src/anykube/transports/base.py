@@ -49,6 +49,10 @@ class Writer(Protocol):
         """Send these bytes."""
         ...
 
+    async def drain(self) -> None:
+        """Wait until more can be sent."""
+        ...
+
     def close(self) -> None:
         """End the connection."""
         ...
