@@ -21,7 +21,7 @@ GENERATED = "zz_generated.prerelease-lifecycle.go"
 GROUP = re.compile(r'^const GroupName = "([^"]*)"', re.MULTILINE)
 TYPE = re.compile(r"func \(in \*(\w+)\) APILifecycleIntroduced\(\)")
 REMOVED = re.compile(r"func \(in \*(\w+)\) APILifecycleRemoved\(\) \(major, minor int\) \{\s*return 1, (\d+)")
-HEAD = '''"""APIs that a Kubernetes minor version does not serve and the one before did: group, version, kinds.
+HEAD = '''"""APIs that a Kubernetes minor version does not serve and the one before did, with kinds.
 
 Written by scripts/removed_apis.py; read by observe/removed_apis.py.
 """
@@ -74,8 +74,8 @@ def grouped(found: Apis) -> dict[str, tuple[str, ...]]:
     names = sorted({name for name, _ in found})
     kinds = {name: sorted(kind for other, kind in found if other == name) for name in names}
     return {
-        name: tuple(k for k in kinds[name] if k.removesuffix("List") not in {*kinds[name]} - {k})
-        for name in names
+        name: tuple(one for one in own if one.removesuffix("List") not in {*own} - {one})
+        for name, own in kinds.items()
     }
 
 

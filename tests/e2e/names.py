@@ -1,4 +1,4 @@
-"""A DNS client in the network of a node: it asks the cluster's DNS all the time, and tells the longest gap."""
+"""A DNS client in the network of a node: it asks the cluster's DNS all the time, tells the longest gap."""
 
 from __future__ import annotations
 

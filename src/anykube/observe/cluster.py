@@ -40,8 +40,8 @@ async def observe(
 ) -> Facts:
     """A fresh snapshot: one round trip per running host, and the API if it answers.
 
-    Nodes that leave, as they are not wanted or in `replacing`, and those that an upgrade will drain are looked
-    at more closely.
+    Nodes that leave, as they are not wanted or in `replacing`, and those that an upgrade will drain are
+    looked at more closely.
     """
     lock = ports.lock_file.load()
     secrets = await asyncio.to_thread(ports.secrets.facts)

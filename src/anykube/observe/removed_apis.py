@@ -1,7 +1,7 @@
 """Which APIs a wanted Kubernetes version does not have any more are in use: before an upgrade. Reads only.
 
-Two witnesses: objects whose last writer used such an API (managedFields), and requests for it that the API server
-has counted since it started.
+Two witnesses: objects whose last writer used such an API (managedFields), and requests for it that the API
+server has counted since it started.
 """
 
 from __future__ import annotations

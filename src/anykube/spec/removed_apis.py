@@ -1,4 +1,4 @@
-"""APIs that a Kubernetes minor version does not serve and the one before did: group, version, kinds.
+"""APIs that a Kubernetes minor version does not serve and the one before did, with kinds.
 
 Written by scripts/removed_apis.py; read by observe/removed_apis.py.
 """
