@@ -46,8 +46,9 @@ async def certificates(cluster: Cluster, *, folders: Folders | None = None) -> I
         asked = [port for port in everywhere if port.node in transports]
         looks = await look_at_certificates(transports, asked, authorities)
         seen = [sighting for look in looks.values() for sighting in look.seen]
+        external = cluster.spec.security.external_authorities
         clocks = {name: look.skew for name, look in looks.items() if look.skew}
-        return inventory(datetime.now(UTC), kept, [*seen, *silent], asked, clocks)
+        return inventory(datetime.now(UTC), kept, [*seen, *silent], asked, clocks, external=external)
 
 
 def _named(secret: str, content: Content) -> Iterator[tuple[str, x509.Certificate]]:

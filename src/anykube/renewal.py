@@ -19,6 +19,7 @@ from anykube.run import Report, Run, observe_cluster
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
+from anykube.state import restoring
 from anykube.state.journal import start_run
 
 
@@ -38,6 +39,7 @@ async def renew(
     placed as well. UsageError for an unknown name, PlanError when this machine's clock cannot be right.
     """
     async with Session(cluster, folders) as session, session.lock(f"renew certificates of {cluster.name}"):
+        restoring.refuse(session.folder, "renewing certificates")
         session.record = session.records.load() or session.record
         if not session.known:
             raise StateError(f"There is no record of {cluster.name} here.", remedy="anykube apply")
@@ -45,7 +47,7 @@ async def renew(
         blueprint = session.blueprint
         api = endpoint(cluster, blueprint)
         requests = certificate_requests(cluster, nodes(cluster), blueprint.addresses, api)
-        chosen = selected(requests, facts, names, everything=everything)
+        chosen = selected(requests, facts.secrets, facts.now, names, everything=everything)
         hosts = known_hosts(facts, blueprint)
         phase = plan_renewal(cluster, facts, session.record, blueprint, hosts, chosen)
         made = Plan(cluster.name, (phase,))

@@ -68,6 +68,8 @@ async def rotate(  # noqa: PLR0913  all but three by name
     PlanError when the cluster is not in order, so that a stage could not be complete on every node.
     `at_once`: do not wait until the last token of an old service-account key has ended.
     """
+    if cluster.spec.security.external_authorities and any(name.startswith("ca/") for name in names):
+        raise PlanError(f"The authorities of {cluster.name} are not anykube's: it cannot replace them.")
     stages = _Stages(names, goal, at_once=at_once)
     ended: Rotated | None = None
     while ended is None:

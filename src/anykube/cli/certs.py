@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anykube.cli import rotate
+from anykube.cli import rotate, signing
 from anykube.cli.options import File, Format, Name, Output, Yes
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def renew(
     return run_renew(names or (), file, cluster, output, everything=everything, yes=yes)
 
 
+app.command("requests")(signing.requests)
+app.command("import")(signing.import_)
 app.command("rotate-ca")(rotate.authority)
 app.command("rotate-key")(rotate.key)
 

@@ -123,7 +123,8 @@ def _authority(content: bytes) -> Content:
     if not is_authority(certificate):
         raise Damaged("not the certificate of an authority")
     pem = Secret(content)
-    return Content({"certificate": pem, "bundle": pem}, certificate, authorities=(certificate,))
+    parts = {"certificate": pem, "bundle": pem}
+    return Content(parts, certificate, {fingerprint(certificate): pem}, (certificate,))
 
 
 def _key_pair(content: bytes) -> Content:

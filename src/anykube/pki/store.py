@@ -122,6 +122,13 @@ class SecretStore:
         with self._writing:
             self._inventory.add(name, value)
 
+    def discard(self, name: str) -> None:
+        """Remove a secret that has served its purpose; one that is gone is fine."""
+        with self._writing:
+            if kind := self.kind(name):
+                self._guard()
+                self._path(name, kind).unlink(missing_ok=True)
+
     def forget_node(self, node: str) -> None:
         """Remove the certificates and keys of a node that is gone, and the folder that they were in."""
         folder = self.folder / checked_name(f"nodes/{node}")

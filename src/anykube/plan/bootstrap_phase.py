@@ -15,7 +15,7 @@ from anykube.facts.host import HostFacts, Unreachable, etcd_of
 from anykube.facts.record import Record, Upgrade
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.bootstrap import plan_nodes
-from anykube.plan.certificates import plan_certificates, reissued
+from anykube.plan.certificates import plan_certificates, reissued, signing_note
 from anykube.plan.contexts import Hosts, asleep, contexts, endpoint, expected_before
 from anykube.plan.membership import Electors, Membership, decide, names_of
 from anykube.plan.model import Obstacle, Phase, PhasePlan
@@ -63,9 +63,10 @@ def plan_bootstrap(
     usable = _without(usable, {obstacle.target for obstacle in blocked})
     requests = signed(certificate_requests(cluster, wanted, known, endpoint(cluster, blueprint)), record)
     turning = plan_rotation(facts.secrets, record, (*secret_requests(cluster), *requests))
-    certificates = plan_certificates(
-        replace(facts, secrets=turning.secrets), secret_requests(cluster), requests
-    )
+    others_sign = cluster.spec.security.external_authorities
+    ours = () if others_sign else requests
+    unsigned = signing_note(requests, facts.secrets, facts.now) if others_sign else ()
+    certificates = plan_certificates(replace(facts, secrets=turning.secrets), secret_requests(cluster), ours)
     certificates = replace(certificates, needs=(turning.step.id,))
     changing = turning.changing | reissued(certificates)
     earlier = expected_before(previous, cluster, facts, record, blueprint, usable) if previous else {}
@@ -83,7 +84,7 @@ def plan_bootstrap(
         checked((turning.step, certificates, *first, *steps)),
         provisional=provisional,
         obstacles=(*blocked, *unsafe, *behind),
-        notes=(*notes(usable, facts), *rotation_notes(record)),
+        notes=(*notes(usable, facts), *rotation_notes(record), *unsigned),
     )
 
 

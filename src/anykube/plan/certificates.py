@@ -6,8 +6,10 @@ Everything is issued on this machine before a node starts, so that all nodes can
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from anykube.content.model import CertificateRequest, SecretPart, SecretRequest
+from anykube.errors import PlanError
 from anykube.facts.cluster import Facts
 from anykube.facts.secrets import CertificateFacts, SecretFacts
 from anykube.plan.effects import Effect, GenerateSecrets, IssueCertificates
@@ -15,6 +17,8 @@ from anykube.plan.model import LOCAL, Change, Phase, Step
 from anykube.plan.rules import own_clock_is_doubtful
 
 STEP = f"{LOCAL}/certificates"
+SIGN = "anykube certs requests --out DIR, have them signed, anykube certs import DIR"
+SHOWN = 10
 PARTS = ("certificate", "key", "public", "bundle", "value")
 
 
@@ -41,6 +45,52 @@ def plan_certificates(
         effects.append(IssueCertificates(tuple(r for r in certificates if r.secret in reasons)))
     reason = f"{len(changes)} to be made"
     return Step(STEP, Phase.BOOTSTRAP, LOCAL, "certificates", reason, changes, tuple(effects))
+
+
+def wanting(
+    requests: Sequence[CertificateRequest],
+    secrets: Mapping[str, SecretFacts],
+    now: datetime,
+    *,
+    due: bool = False,
+) -> Mapping[str, str]:
+    """What others have to sign, and why: certificates that are missing, not as requested, or have ended; with
+    `due` also those that should be renewed. Authorities only when they are missing."""
+    reasons: dict[str, str] = {}
+    for request in requests:
+        found, authority = secrets.get(request.secret), secrets.get(request.authority)
+        if found is None or found.certificate is None:
+            reasons[request.secret] = "missing"
+        elif not request.is_authority:
+            end = found.certificate.due if due else found.certificate.not_after
+            reason = _mismatch(request, found.certificate, authority)
+            if not reason and now >= end:
+                reason = f"{'ends' if due else 'ended'} on {found.certificate.not_after:%Y-%m-%d}"
+            if reason:
+                reasons[request.secret] = reason
+    return reasons
+
+
+def refuse_unsigned(
+    requests: Sequence[CertificateRequest], secrets: Mapping[str, SecretFacts], now: datetime
+) -> None:
+    """PlanError while certificates are wanting that only others can sign."""
+    if reasons := wanting(requests, secrets, now):
+        shown = [f"{name}: {reason}" for name, reason in reasons.items()]
+        more = [f"and {len(shown) - SHOWN} more"] if len(shown) > SHOWN else []
+        raise PlanError(
+            f"{len(reasons)} certificates are wanting that authorities of yours have to sign.",
+            evidence=[*shown[:SHOWN], *more],
+            remedy=SIGN,
+        )
+
+
+def signing_note(
+    requests: Sequence[CertificateRequest], secrets: Mapping[str, SecretFacts], now: datetime
+) -> tuple[str, ...]:
+    """What a person should have others sign in time."""
+    due = wanting(requests, secrets, now, due=True)
+    return (f"{len(due)} certificates should be renewed: {SIGN}",) if due else ()
 
 
 def reissued(step: Step) -> frozenset[SecretPart]:
@@ -70,6 +120,18 @@ def _why(request: CertificateRequest, facts: Facts, reasons: Mapping[str, str]) 
 def _leaf_reason(
     request: CertificateRequest, found: CertificateFacts, authority: SecretFacts | None, facts: Facts
 ) -> str:
+    if reason := _mismatch(request, found, authority):
+        return reason
+    if (found.server, found.client) != (request.server, request.client):
+        return "its usages differ"
+    end = authority.certificate.not_after if authority and authority.certificate else found.not_after
+    if facts.now >= found.due and found.not_after < end and not own_clock_is_doubtful(facts):
+        return f"ends on {found.not_after:%Y-%m-%d}"
+    return ""
+
+
+def _mismatch(request: CertificateRequest, found: CertificateFacts, authority: SecretFacts | None) -> str:
+    """Why a certificate is none for this request, whatever its dates. Others may have added usages."""
     if authority is None or authority.certificate is None:
         return "its CA is missing"
     if found.issuer != (request.issuer or authority.certificate.fingerprint):
@@ -79,9 +141,6 @@ def _leaf_reason(
     names = (set(found.dns_names), set(found.addresses))
     if names != (set(request.dns_names), set(request.addresses)):
         return "its names differ"
-    if (found.server, found.client) != (request.server, request.client):
+    if (request.server and not found.server) or (request.client and not found.client):
         return "its usages differ"
-    ends_with_authority = found.not_after >= authority.certificate.not_after
-    if facts.now >= found.due and not ends_with_authority and not own_clock_is_doubtful(facts):
-        return f"ends on {found.not_after:%Y-%m-%d}"
     return ""

@@ -7,7 +7,7 @@ where it shows whether a process has taken over what was renewed (kubernetes/kub
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -39,6 +39,7 @@ class State(StrEnum):
     ENDED = "ended"
 
 
+REQUEST = "anykube certs requests"
 FINE = frozenset({State.OK, State.STRANGER})
 
 
@@ -126,9 +127,11 @@ def inventory(
     seen: Sequence[Sighting],
     asked: Sequence[Port],
     clocks: Mapping[str, float],
+    *,
+    external: bool = False,
 ) -> Inventory:
     """All that is kept and all that was seen. `asked`: the ports that were; `clocks`: by how many seconds a
-    node's clock differs from ours."""
+    node's clock differs from ours; `external`: whether somebody else signs."""
     by_place = {(port.node, port.place): port for port in asked}
     rows = [_kept(name, certificate, kept, now) for name, certificate in kept.items()]
     for sighting in seen:
@@ -142,6 +145,8 @@ def inventory(
         else:
             rows.append(_file(sighting, sighting.certificate, kept, now))
     rows += _missing(kept, seen)
+    if external:
+        rows = [replace(row, note=REQUEST) if row.state in (State.DUE, State.ENDED) else row for row in rows]
     return Inventory(now, tuple(rows), tuple(_notes(kept, clocks, now)))
 
 

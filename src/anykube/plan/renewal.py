@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from anykube.content.apiserver import NAME as API_SERVER
 from anykube.content.certificates import certificate_requests
@@ -20,8 +21,10 @@ from anykube.errors import PlanError, UsageError
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, etcd_of
 from anykube.facts.record import Record
+from anykube.facts.secrets import SecretFacts
 from anykube.plan.blueprint import Blueprint
 from anykube.plan.bootstrap import API_READY, API_SECONDS, DISRUPTIONS, STATES
+from anykube.plan.certificates import SIGN, refuse_unsigned
 from anykube.plan.contexts import Hosts, contexts, endpoint
 from anykube.plan.effects import IssueCertificates, PutFiles, SetUnit, WaitFor
 from anykube.plan.inventory import ports
@@ -41,7 +44,12 @@ SHOWN = 12
 
 
 def selected(
-    requests: Sequence[CertificateRequest], facts: Facts, names: Collection[str], *, everything: bool
+    requests: Sequence[CertificateRequest],
+    secrets: Mapping[str, SecretFacts],
+    now: datetime,
+    names: Collection[str],
+    *,
+    everything: bool,
 ) -> frozenset[str]:
     """The leaf certificates that were asked for: by node, by name, or all; without any, those that are due.
 
@@ -51,8 +59,8 @@ def selected(
     if everything:
         return frozenset(leaves)
     if not names:
-        known = {name: facts.secrets[name].certificate for name in leaves if name in facts.secrets}
-        return frozenset(name for name, found in known.items() if found and facts.now >= found.due)
+        known = {name: secrets[name].certificate for name in leaves if name in secrets}
+        return frozenset(name for name, found in known.items() if found and now >= found.due)
     chosen: set[str] = set()
     for name in names:
         found = [leaf for leaf in leaves if leaf == name or leaf.startswith(f"nodes/{name}/")]
@@ -86,14 +94,16 @@ def plan_overdue(
     cluster: Cluster, facts: Facts, record: Record, blueprint: Blueprint, hosts: Hosts
 ) -> PhasePlan:
     """The renew phase of apply: nothing, unless certificates have ended, or are made anew and not in place
-    while etcd does not answer (a run that was killed in between)."""
+    while etcd does not answer (a run that was killed in between). PlanError while others have to sign."""
     requests = certificate_requests(
         cluster, nodes(cluster), blueprint.addresses, endpoint(cluster, blueprint)
     )
+    if cluster.spec.security.external_authorities:
+        refuse_unsigned(requests, facts.secrets, facts.now)
     renewed = overdue(requests, facts, hosts)
-    made = plan_renewal(cluster, facts, record, blueprint, hosts, renewed)
-    etcd = etcd_of(facts.hosts)
-    return made if renewed or (record.born and not etcd.quorate) else PhasePlan(Phase.RENEW, ())
+    if renewed or (record.born and not etcd_of(facts.hosts).quorate):
+        return plan_renewal(cluster, facts, record, blueprint, hosts, renewed)
+    return PhasePlan(Phase.RENEW, ())
 
 
 def plan_renewal(
@@ -106,6 +116,8 @@ def plan_renewal(
 ) -> PhasePlan:
     """Issue these certificates, and bring every node that answers to use what is kept. PlanError if this
     machine's clock cannot be trusted."""
+    if renewed and cluster.spec.security.external_authorities:
+        raise PlanError("The authorities of this cluster are not anykube's: it cannot sign.", remedy=SIGN)
     if renewed and own_clock_is_doubtful(facts):
         raise PlanError(
             "No node agrees with the clock of this machine; certificates would get wrong dates.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from anykube.content.context import NodeContext
 from anykube.content.node import managed_programs, programs
@@ -27,6 +29,7 @@ FIXED = {
     "network.pods": "pods keep their old addresses",
     "network.services": "Services keep their old addresses",
     "network.domain": "running pods look names up in the old domain",
+    "security.externalAuthorities": "all certificates would be of other authorities",
 }
 """Fields that cannot change once the cluster exists, and what would go wrong."""
 
@@ -50,8 +53,9 @@ def refuse_forbidden(cluster: Cluster, previous: Cluster | None) -> None:
         old, new = _field(previous, path), _field(cluster, path)
         if old != new:
             raise PlanError(
-                f"{path} cannot change from {old} to {new} on a cluster that exists: {consequence}.",
-                remedy=f'set {path} back to "{old}", or destroy the cluster and make it again',
+                f"{path} cannot change from {_shown(old)} to {_shown(new)} on a cluster that exists: "
+                f"{consequence}.",
+                remedy=f"set {path} back to {json.dumps(old)}, or destroy the cluster and make it again",
             )
 
 
@@ -155,11 +159,15 @@ def _twins(hosts: Mapping[str, HostFacts | Unreachable]) -> tuple[Obstacle, ...]
     return tuple(found)
 
 
-def _field(cluster: Cluster, path: str) -> str:
-    value: object = cluster.spec
+def _field(cluster: Cluster, path: str) -> Any:
+    value: Any = cluster.spec.model_dump(mode="json", by_alias=True)
     for part in path.split("."):
-        value = getattr(value, part)
-    return str(value)
+        value = value[part]
+    return value
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _names(names: Sequence[str], shown: int = 3) -> str:

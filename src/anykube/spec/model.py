@@ -223,7 +223,8 @@ class Security(Model):
     audit: bool = True
     """The API server writes an audit log."""
     external_authorities: bool = Field(default=False, alias="externalAuthorities")
-    """Certificates are signed by authorities of yours, and anykube has no key of any: anykube certs requests."""
+    """Certificates are signed by authorities of yours, and anykube has the key of none; see anykube certs
+    requests."""
 
 
 class Dns(Model):

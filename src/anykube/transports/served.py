@@ -1,6 +1,7 @@
 """The certificate that a process shows to those who connect, seen from its own node. I/O, reads only.
 
-Nothing is believed here: whatever is shown is taken down, and judged by plan/inventory.py, or compared by execute/conditions.py.
+Nothing is believed here: whatever is shown is taken down, and judged by plan/inventory.py, or compared by
+execute/conditions.py.
 """
 
 from __future__ import annotations

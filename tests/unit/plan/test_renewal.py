@@ -70,7 +70,7 @@ def _asked(world: World, *names: str, everything: bool = False) -> PhasePlan:
     facts, blueprint = world.facts(), world.blueprint()
     api = endpoint(world.cluster, blueprint)
     requests = certificate_requests(world.cluster, nodes(world.cluster), blueprint.addresses, api)
-    chosen = selected(requests, facts, names, everything=everything)
+    chosen = selected(requests, facts.secrets, facts.now, names, everything=everything)
     return plan_renewal(world.cluster, facts, world.record, blueprint, known_hosts(facts, blueprint), chosen)
 
 

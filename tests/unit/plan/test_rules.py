@@ -31,6 +31,7 @@ def cluster(**changes: object) -> Cluster:
         ({"network": {"services": "10.201.0.0/16"}}, "network.services"),
         ({"network": {"domain": "example.internal"}}, "network.domain"),
         ({"security": {"encryptionAtRest": False}}, "security.encryptionAtRest"),
+        ({"security": {"externalAuthorities": True}}, "security.externalAuthorities"),
     ],
 )
 def test_what_a_running_cluster_would_not_survive(changes: dict[str, object], word: str) -> None:
@@ -41,7 +42,12 @@ def test_what_a_running_cluster_would_not_survive(changes: dict[str, object], wo
 
 
 def test_every_fixed_field_is_tried_above() -> None:
-    assert set(FIXED) == {"network.pods", "network.services", "network.domain"}
+    assert set(FIXED) == {
+        "network.pods",
+        "network.services",
+        "network.domain",
+        "security.externalAuthorities",
+    }
 
 
 def test_other_edits_are_allowed() -> None:
