@@ -116,18 +116,21 @@ ours() { grep -E "^$series-[0-9]{8}T[0-9]{6}Z-[a-z0-9.-]*\.age\$" | sort -u; }
 surplus() { ours | grep -v -x -F "$archive" | head -n "-$((KEEP - 1))"; }
 ls -1 "$BACKUPS" | surplus | while read -r old; do rm -f "$BACKUPS/$old"; done
 
+# The server refuses a body that does not have the sha256 that is signed.
+empty=$(sha256 /dev/null)
 s3() {
+    body=$1
+    shift
     curl --silent --show-error --fail --config "$CREDENTIALS" --aws-sigv4 "aws:amz:$REGION:s3" \
-        --connect-timeout 10 --speed-limit 1000 --speed-time 30 --retry 3 --retry-max-time 300 "$@" \
-        2>"$work/said"
+        --header "x-amz-content-sha256: $body" --connect-timeout 10 --speed-limit 1000 --speed-time 30 \
+        --retry 3 --retry-max-time 300 "$@" 2>"$work/said"
 }
 if [ -n "$URL" ]; then
     [ -s "$CREDENTIALS" ] || fail 'there are no credentials for S3'
-    # The server refuses a body that is not what is signed, and shows no object before it has all of it.
-    s3 --header "x-amz-content-sha256: $(sha256 "$BACKUPS/$archive")" \
-        --upload-file "$BACKUPS/$archive" "$URL/$PREFIX$archive" >/dev/null || fail "S3: $(said)"
-    sent=$(s3 --head "$URL/$PREFIX$archive" | tr -d '\r' |
-        sed -n 's/^[Cc]ontent-[Ll]ength: *\([0-9]*\)$/\1/p')
+    s3 "$(sha256 "$BACKUPS/$archive")" --upload-file "$BACKUPS/$archive" "$URL/$PREFIX$archive" >/dev/null ||
+        fail "S3 takes no archive: $(said)"
+    head=$(s3 "$empty" --head "$URL/$PREFIX$archive") || fail "S3 does not show the archive: $(said)"
+    sent=$(printf '%s\n' "$head" | tr -d '\r' | sed -n 's/^[Cc]ontent-[Ll]ength: *\([0-9]*\)$/\1/p')
     [ "$sent" = "$(stat -c %s "$BACKUPS/$archive")" ] || fail "S3 has ${sent:-no} bytes of $archive"
 fi
 
@@ -137,8 +140,10 @@ rm -f "$BACKUPS/failed"
 echo "made and verified $archive: revision $revision, $keys keys"
 
 if [ -n "$URL" ]; then
-    listed=$(s3 "$URL/?list-type=2&prefix=$LISTED$series-") || fail "S3 gives no list: $(said)"
-    printf '%s\n' "$listed" | tr '<' '\n' | sed -n 's/^Key>//p' | sed "s|^$PREFIX||" | surplus |
-        while read -r old; do s3 --request DELETE "$URL/$PREFIX$old" >/dev/null; done
+    listed=$(s3 "$empty" "$URL/?list-type=2&prefix=$LISTED$series-") || fail "S3 gives no list: $(said)"
+    printf '%s\n' "$listed" | tr '<' '\n' | sed -n 's/^Key>//p' | sed "s|^$PREFIX||" | surplus >"$work/old"
+    while read -r old; do
+        s3 "$empty" --request DELETE "$URL/$PREFIX$old" >/dev/null || fail "S3 keeps $old: $(said)"
+    done <"$work/old"
 fi
 """
