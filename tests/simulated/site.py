@@ -174,6 +174,9 @@ class Site:
     def replace(self, node: str, **options: Any) -> Ended:
         return self.run("replace", node=node, **options)
 
+    def rotate(self, *secrets: str, goal: str = "finish", **options: Any) -> Ended:
+        return self.run("rotate", secrets=secrets, goal=goal, **options)
+
     def destroy(self, **options: Any) -> Ended:
         return self.run("destroy", **options)
 
@@ -189,6 +192,8 @@ class Site:
         node: str = "",
         archive: Path | None = None,
         identity: Path | None = None,
+        secrets: tuple[str, ...] = (),
+        goal: str = "",
     ) -> Ended:
         """Run a command in a process. kill_after: SIGKILL so many seconds after the n-th command of this run
         has reached a host."""
@@ -207,6 +212,8 @@ class Site:
             node,
             str(archive or ""),
             str(identity or ""),
+            secrets,
+            goal,
         )
         self._runs += 1
         try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from anykube import restore, workflow
+from anykube import resetting, restore, rotation, workflow
 from anykube.backup.age import identities
 from anykube.errors import AnykubeError
 from anykube.events import Event, StepDone, StepStarted
@@ -40,7 +40,8 @@ class Job:
     """A command on a cluster. `kill_at`: 'StepStarted' or 'StepDone' and a step at which the process kills
     itself. `ports` are those that the hosts serve at, `trees` their folder trees. `control_plane` is the host
     that has the API; '' when the hosts have a network of their own and a real etcd. `probe_seconds`: how long
-    the answer of a host is waited for. `node`: the one to replace. `archive`, `identity`: of a restore."""
+    the answer of a host is waited for. `node`: the one to replace. `archive`, `identity`: of a restore.
+    `secrets`, `goal`: whose keys are replaced, and how far."""
 
     command: str
     text: str
@@ -55,6 +56,8 @@ class Job:
     node: str = ""
     archive: str = ""
     identity: str = ""
+    secrets: tuple[str, ...] = ()
+    goal: str = ""
 
 
 def main() -> None:
@@ -132,6 +135,24 @@ async def _perform(job: Job, answer: dict[str, Any]) -> None:
             await restore.go_on(cluster.name, approve=seen, emit=emit, folders=folders)
         case "abort":
             await restore.abort(cluster.name, approve=seen, emit=emit, folders=folders)
+        case "reset" | "reset by force":
+            force = job.command != "reset"
+            report = await resetting.reset(
+                cluster, job.node, force=force, approve=seen, emit=emit, folders=folders
+            )
+            answer["empty"] = report.unchanged
+        case "rotate":
+            await rotation.rotate(
+                cluster,
+                job.secrets,
+                rotation.Goal(job.goal),
+                text=job.text,
+                source="cluster.yaml",
+                at_once=True,
+                approve=seen,
+                emit=emit,
+                folders=folders,
+            )
         case "destroy":
             await workflow.destroy(cluster, approve=seen, emit=emit, folders=folders)
 
