@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import add_worker, bring_up, failover, no_op, plan_time
+from bench import add_worker, bring_up, certificates, failover, no_op, plan_time
 from bench.figures import Row, load_average, table
 from bench.images import software
 from bench.shape import Shape, shape
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("plan", "no-op", "bring-up", "high-availability", "failover", "add-worker")
+NAMES = ("plan", "no-op", "bring-up", "high-availability", "failover", "add-worker", "certificates")
 
 
 def main() -> int:
@@ -62,6 +62,9 @@ async def _measure(name: str, options: argparse.Namespace) -> tuple[list[Row], A
         case "add-worker":
             found = await add_worker.measure(runs, lock, _say)
             return add_worker.report(found), found
+        case "certificates":
+            renewals = await certificates.measure(runs, lock, _say)
+            return certificates.report(renewals), renewals
     several = name == "high-availability"
     topologies = chosen or (bring_up.HIGH_AVAILABILITY if several else bring_up.BRING_UP)
     contests = await bring_up.measure(topologies[: 1 if options.quick else None], runs, lock, _say)
