@@ -132,7 +132,7 @@ async def again(session: Session, asked: Restoring) -> Plan:
 def _restore(asked: Restoring) -> Restore:
     found = SnapshotFacts(PLACE, asked.revision, asked.keys, asked.size, asked.taken)
     recovery = Recovery(asked.node, frozenset(asked.lost), found, asked.token, despite_quorum=True)
-    return Restore(recovery, LocalFile(SNAPSHOT, asked.sha256))
+    return Restore(recovery, LocalFile(SNAPSHOT, asked.sha256), returns=bool(asked.before))
 
 
 def journal_of(

@@ -13,9 +13,9 @@ from anykube.errors import UsageError
 
 def command(
     archive: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="ARCHIVE", help="What anykube backup made of the cluster."),
-    ] = None,
+        str,
+        typer.Option("--from", metavar="ARCHIVE", help="What anykube backup made: a file, or s3://…"),
+    ] = "",
     node: Annotated[
         str,
         typer.Option(
@@ -46,7 +46,7 @@ def command(
     Keys, object and lock come from a backup, the rest from the cluster as it is. Nothing on a node changes.
     Refused when the backup is older than a change of authorities, members or nodes.
     """
-    if (archive is None) == (not node):
+    if bool(archive) == bool(node):
         raise UsageError("adopt takes an archive, or a node.", remedy="anykube adopt --from ARCHIVE")
     if node and key is None:
         raise UsageError("--node needs an SSH key.", remedy="add --key FILE")

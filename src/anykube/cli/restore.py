@@ -13,9 +13,12 @@ from anykube.errors import UsageError
 
 def command(  # noqa: PLR0913  options
     archive: Annotated[
-        Path | None,
-        typer.Argument(metavar="ARCHIVE", help="What anykube backup made. Without it: go on with a restore."),
-    ] = None,
+        str,
+        typer.Argument(
+            metavar="ARCHIVE",
+            help="What anykube backup made: a file, or s3://… Without it: go on with a restore.",
+        ),
+    ] = "",
     identity: Annotated[
         list[Path] | None,
         typer.Option("--identity", metavar="FILE", help="A key of age that can read it. May be given again."),
@@ -49,7 +52,7 @@ def command(  # noqa: PLR0913  options
     """
     from anykube.cli.restoring import run_go_on, run_restore
 
-    if archive is None:
+    if not archive:
         if cluster is None or file is not None or node or lost:
             raise UsageError(
                 "There is no archive to restore.",

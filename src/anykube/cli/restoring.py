@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from anykube.cli.options import Output
 from anykube.cli.printing import document, message, typed
 from anykube.cli.progress import Progress, is_live
 from anykube.cli.running import run_to_its_end
-from anykube.errors import UsageError
+from anykube.errors import AnykubeError, UsageError
 
 if TYPE_CHECKING:
     from anykube.execute.engine import StopFlag
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run_restore(
-    archive: Path,
+    archive: str,
     identities: Sequence[Path],
     node: str,
     lost: Sequence[str],
@@ -40,7 +41,7 @@ def run_restore(
 
     async def work(stop: StopFlag, show: Progress) -> Report:
         return await restore(
-            archive,
+            path,
             keys,
             text=text,
             source=source,
@@ -51,7 +52,9 @@ def run_restore(
             stop=stop,
         )
 
-    return _ended(run_to_its_end(work, output), output)
+    with _fetched(archive) as path:
+        report = run_to_its_end(work, output)
+    return _ended(report, output)
 
 
 def run_go_on(name: str, output: Output, *, yes: bool, back: bool) -> int:
@@ -67,7 +70,7 @@ def run_go_on(name: str, output: Output, *, yes: bool, back: bool) -> int:
 
 
 def run_adopt(
-    archive: Path | None,
+    archive: str,
     node: str,
     ssh_key: Path | None,
     host_key: str,
@@ -90,8 +93,8 @@ def run_adopt(
     ssh_secret = Secret(_bytes_of(ssh_key, "The SSH key")) if ssh_key else Secret(b"")
 
     async def work() -> Adopted:
-        if archive is not None:
-            with opened(archive, keys) as found:
+        if archive:
+            with _fetched(archive) as path, opened(path, keys) as found:
                 return await adopt(found.state, text=text, source=source)
         saved = await sealed_on_node(endpoint_of(node, host_key), ssh_secret, keys)
         return await adopt(saved, text=text, source=source)
@@ -107,13 +110,36 @@ def run_adopt(
 
 
 def keys_of(files: Sequence[Path]) -> tuple[Secret, ...]:
-    """The identities of age in these files."""
+    """The identities of age in these files; without files, those that clusters known here keep themselves."""
     from anykube.backup.age import identities
 
     found = [key for path in files for key in identities(_bytes_of(path, "The identity"), str(path))]
+    found = found or list(_own_keys())
     if not found:
         raise UsageError("No identity of age was given.", remedy="--identity FILE, as age-keygen wrote it")
     return tuple(found)
+
+
+def _own_keys() -> Iterator[Secret]:
+    from anykube.cli.target import target
+    from anykube.paths import state_dir
+    from anykube.safekeeping import own_key
+    from anykube.state.clusters import clusters
+
+    for name in clusters(state_dir()):
+        with suppress(AnykubeError):
+            if key := own_key(target(None, name).cluster):
+                yield key
+
+
+def _fetched(archive: str) -> AbstractContextManager[Path]:
+    """The archive as a file of this machine: a path, or a name in S3."""
+    from anykube.backup.places import SCHEME, place
+
+    if not archive.startswith(SCHEME):
+        return nullcontext(Path(archive))
+    folder, _, name = archive.rpartition("/")
+    return place(folder).got(name)
 
 
 def _bytes_of(path: Path, what: str) -> bytes:

@@ -62,7 +62,8 @@ def begin_anew(
         yield unpack
     stops = [_stop(asked, name, host, before) for name, host in running.items()]
     yield from stops
-    begin = _begin(asked, (*before, *(step.id for step in stops)))
+    old = running[asked.node].etcd_data
+    begin = _begin(asked, (*before, *(step.id for step in stops)), old=old)
     yield begin
     if asked.snapshot:
         for name in kubelets:
@@ -91,11 +92,11 @@ def _stop(asked: Recovery, name: str, host: HostFacts, before: tuple[str, ...]) 
     return _step(name, "stop", tuple(changes), tuple(effects), before)
 
 
-def _begin(asked: Recovery, needs: tuple[str, ...]) -> Step:
+def _begin(asked: Recovery, needs: tuple[str, ...], *, old: bool) -> Step:
+    """old: whether there is data of a member now."""
     if asked.snapshot:
-        what = Change(
-            "move", "data", f"{ETCD}/member", f"what is there is {ASIDE}; the unpacked takes its place"
-        )
+        kept = f"what is there is {ASIDE}; " if old else ""
+        what = Change("move", "data", f"{ETCD}/member", f"{kept}the unpacked takes its place")
     else:
         what = Change("create", "data", f"{ETCD}/aside-*", "a copy of the data as it is")
     start = Change("start", "unit", SERVICE, "begins anew as the only member")

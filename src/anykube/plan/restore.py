@@ -38,11 +38,15 @@ BEFORE = (Phase.ARTIFACTS, Phase.PROVISION, Phase.RECOVER)
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """What was asked for. brought: the snapshot if it is here and not yet on the node; its place there is
-    `recovery.snapshot.file`."""
+    """What was asked for.
+
+    brought: the snapshot if it is here and not yet on the node; its place there is
+    `recovery.snapshot.file`.  returns: whether there is a cluster that `restore --abort` could return to.
+    """
 
     recovery: Recovery
     brought: LocalFile | None = None
+    returns: bool = False
 
 
 def plan_restore(
@@ -64,7 +68,7 @@ def plan_restore(
     else:
         steps = checked(_steps(cluster, later, blueprint, asked, running))
     provisional = any(phase.pending for phase in made)
-    notes = tuple(_notes(asked.recovery))
+    notes = tuple(_notes(asked))
     return Plan(cluster.name, (*made, PhasePlan(Phase.RECOVER, steps, provisional, notes=notes)))
 
 
@@ -128,11 +132,13 @@ def _tidy(node: str, path: str) -> Step:
     return Step(f"{node}/tidy", Phase.RECOVER, node, "snapshot", change.reason, (change,), effects, needs)
 
 
-def _notes(asked: Recovery) -> Iterator[str]:
-    if asked.snapshot:
-        yield f"everything written after {asked.snapshot.taken} is forgotten; what is there now is {ASIDE}"
+def _notes(asked: Restore) -> Iterator[str]:
+    if asked.recovery.snapshot:
+        kept = f"; what is there now is {ASIDE}" if asked.returns else ""
+        yield f"everything written after {asked.recovery.snapshot.taken} is forgotten{kept}"
     yield "then as apply: the API servers start, and the others join etcd again one after another"
-    yield "until the first API server starts, anykube restore --abort returns to what is there now"
+    if asked.returns:
+        yield "until the first API server starts, anykube restore --abort returns to what is there now"
 
 
 def with_ghosts_cleared(made: Plan, facts: Facts, blueprint: Blueprint) -> Plan:

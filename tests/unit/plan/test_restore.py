@@ -27,7 +27,7 @@ SERVERS = ("kube-apiserver.service", "kube-controller-manager.service", "kube-sc
 
 def asked(node: str, *, brought: bool = True, token: str = "demo-restored-1") -> Restore:
     recovery = Recovery(node, snapshot=SNAPSHOT, token=token, despite_quorum=True)
-    return Restore(recovery, LocalFile("snapshot", "0" * 64) if brought else None)
+    return Restore(recovery, LocalFile("snapshot", "0" * 64) if brought else None, returns=True)
 
 
 def planned(world: EtcdWorld, what: Restore) -> Plan:
