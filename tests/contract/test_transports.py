@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,12 +20,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.unit.pki.strangers import KEY_PEM, pem
 
 from anykube.errors import AnswerError, CommandError, HostKeyError, TransportError
 from anykube.secret import Secret
 from anykube.testing import SimulatedHost, simulated_hosts, why_unavailable
 from anykube.transports.base import OUTPUT_LIMIT, Endpoint, Transport
 from anykube.transports.local import LocalTransport
+from anykube.transports.served import shown_certificate
 from anykube.transports.ssh import SSHTransport
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin")
@@ -62,7 +65,13 @@ class Case:
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Endpoint, Secret]]:
-    folder = tmp_path_factory.mktemp("sshd")
+    with serving_ssh(tmp_path_factory.mktemp("sshd")) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def serving_ssh(folder: Path, settings: str = "") -> Iterator[tuple[Endpoint, Secret]]:
+    """A real OpenSSH server on loopback, and the key that it lets in."""
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     with socket.socket() as probe:
@@ -72,7 +81,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Endpoint, S
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
         "StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nLogLevel ERROR\n"
         # bash reads .bashrc for commands over SSH unless it believes to be an inner shell.
-        "PermitRootLogin prohibit-password\nSetEnv SHLVL=3\n"
+        f"PermitRootLogin prohibit-password\nSetEnv SHLVL=3\n{settings}"
     )
     Path("/run/sshd").mkdir(exist_ok=True)
     server = subprocess.Popen([str(SSHD), "-D", "-e", "-f", folder / "config"])
@@ -466,3 +475,72 @@ def _replace_shell(host: SimulatedHost, script: str) -> None:
     shell.unlink()
     shell.write_text(f"#!/bin/dash\n{script}\n")
     shell.chmod(0o755)
+
+
+@contextlib.asynccontextmanager
+async def listening(context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server on loopback that says back what it hears; its port."""
+
+    ended: list[asyncio.Event] = []
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ended.append(over := asyncio.Event())
+        with contextlib.suppress(OSError):
+            while data := await reader.read(100):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        over.set()
+
+    async with await asyncio.start_server(echo, "127.0.0.1", 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(5):
+            await asyncio.gather(*(over.wait() for over in ended))
+
+
+async def test_a_connection_through_the_host(case: Case) -> None:
+    async with listening() as port:
+        reader, writer = await case.transport.open("127.0.0.1", port)
+        writer.write(b"hello\x00\xff")
+        assert await reader.read(100) == b"hello\x00\xff"
+        writer.close()
+
+
+async def test_a_port_where_nobody_listens(case: Case) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(TransportError, match=r"no connection to 127\.0\.0\.1:"):
+            await case.transport.open("127.0.0.1", taken.getsockname()[1])
+
+
+async def test_a_certificate_is_seen_though_nobody_would_trust_it(case: Case, tmp_path: Path) -> None:
+    """Ended, self-signed, and shown by a server that refuses clients without a certificate, as etcd does."""
+    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
+    certificate.write_text(pem("nobody", days=-1))
+    key.write_text(KEY_PEM)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    async with listening(context) as port:
+        shown = await shown_certificate(case.transport, "127.0.0.1", port, "kubernetes")
+    assert shown == ssl.PEM_cert_to_DER_cert(certificate.read_text())
+
+
+async def test_what_speaks_no_tls_shows_no_certificate(case: Case) -> None:
+    async with listening() as port:
+        with pytest.raises(TransportError, match="shows no certificate"):
+            await shown_certificate(case.transport, "127.0.0.1", port, "kubernetes")
+
+
+@needs_sshd
+async def test_an_ssh_server_that_forwards_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Some are hardened so; the error says which setting it is."""
+    with serving_ssh(tmp_path_factory.mktemp("hardened"), "AllowTcpForwarding no\n") as (endpoint, key):
+        transport = SSHTransport(endpoint, key)
+        with pytest.raises(TransportError) as caught:
+            await transport.open("127.0.0.1", endpoint.port)
+        assert "AllowTcpForwarding" in (caught.value.remedy or "")
+        await transport.close()
