@@ -32,7 +32,7 @@ MACHINES = Path("/var/lib/anykube/lxc")
 VERSION = "1.36.3"
 SECONDS = 420.0
 """More than any command here takes on a busy machine."""
-PHASES = ("replace", "artifacts", "provision", "bootstrap", "addons", "retire")
+PHASES = ("replace", "artifacts", "provision", "bootstrap", "addons", "retire", "backup")
 CONTROL_PLANE = {"name": "cp", "roles": ["control-plane", "etcd"]}
 UNITS = tuple(managed_units())
 ACTIVE_SINCE = "ActiveEnterTimestampMonotonic"

@@ -26,7 +26,7 @@ TIME = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 AGE_RECIPIENT = r"^age1[02-9ac-hj-np-z]{58}$"
 PERIOD = r"^[1-9][0-9]{0,3}[mhd]$"
 BUCKET = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
-KEY_PREFIX = r"^([A-Za-z0-9_.-]+/)*[A-Za-z0-9_.-]+$"
+KEY_PREFIX = r"^([A-Za-z0-9][A-Za-z0-9_.-]*/)*[A-Za-z0-9][A-Za-z0-9_.-]*$"
 ENDPOINT_URL = r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$"
 
 WORDS = {
@@ -46,7 +46,7 @@ WORDS = {
     AGE_RECIPIENT: "a public key of age, as age-keygen prints it: 'age1' and 58 characters",
     PERIOD: "a whole number and m, h or d, such as 6h",
     BUCKET: "lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
-    KEY_PREFIX: "parts of letters, digits, '_', '-' and '.', with '/' between",
+    KEY_PREFIX: "letters, digits, '_', '-' and '.', with '/' between; each part begins with a letter or digit",
     ENDPOINT_URL: "a URL without path, such as https://s3.example.com:9000",
     MIRROR: "an https URL without user, query and fragment, such as https://mirror.example.com/kubernetes",
 }

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from anykube.addons.references import reference
+from anykube.content.backup import sealed_files
 from anykube.content.model import CertificateRequest, File, SecretRequest, expected_sha256
 from anykube.facts.artifacts import ArtifactLock, LockedArtifact
+from anykube.facts.backup import SealedFacts
 from anykube.facts.cluster import Facts
 from anykube.facts.host import FileFacts, HostFacts, LedgerFacts, SystemFacts, UnitFacts
 from anykube.facts.kubernetes import KubernetesFacts, NodeFacts, ObjectFacts, WorkloadFacts
@@ -70,6 +72,7 @@ class World:
     secrets: dict[str, SecretFacts] = field(default_factory=dict)
     objects: dict[str, ObjectFacts] = field(default_factory=dict)
     serial: int = 0
+    sealed: SealedFacts = SealedFacts()
 
     def blueprint(self) -> Blueprint:
         return Blueprint(
@@ -91,6 +94,7 @@ class World:
             secrets=dict(self.secrets),
             kubernetes=self._kubernetes(),
             fresh=SYSTEM,
+            sealed=replace(self.sealed, current=self._sealable() == self.sealed.credentials),
         )
 
     def plan(self, previous: Cluster | None = None) -> Plan:
@@ -133,12 +137,21 @@ class World:
             case effects.ForgetNode(node):
                 gone = f"nodes/{node}/"
                 self.secrets = {name: s for name, s in self.secrets.items() if not name.startswith(gone)}
+            case effects.SealState():
+                self.serial += 1
+                self.sealed = SealedFacts(digest("sealed", self.serial), credentials=self._sealable())
+            case effects.PlaceState(node):
+                self._put(node, sealed_files(self.sealed))
             case effects.WaitFor() | effects.DrainNode() | effects.UncordonNode():
                 pass
             case effects.StageFiles() | effects.KeepFiles() | effects.ForgetKept() | effects.SaveSnapshot():
                 pass
             case _:
                 raise AssertionError(f"the world does not know {effect}")
+
+    def _sealable(self) -> str:
+        """What the state of this machine comes down to; here it stands for the key for S3, too."""
+        return digest("state", sorted(self.secrets), self.lock, self.cluster)
 
     def _runs(self, name: str) -> bool:
         return name in self.machines and self.machines[name].state is MachineState.RUNNING
