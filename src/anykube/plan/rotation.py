@@ -41,6 +41,9 @@ STAGES = {
     Stage.DISTRUST: "the old key goes",
 }
 
+OLD_KUBECONFIGS = "kubeconfigs handed out before stop working now; fetch new ones with: anykube kubeconfig"
+OLD_PODS = "restart your own pods that read the CA at their start only, before the last stage"
+
 Request = CertificateRequest | SecretRequest
 
 
@@ -152,10 +155,15 @@ def _standing(record: Record) -> Iterator[str]:
 
 def rotation_notes(record: Record) -> tuple[str, ...]:
     """What a person should know of a rotation that is under way: apply keeps its stage."""
-    return tuple(
+    lines = [
         f"{name} is being replaced: {STAGES[rotation.stage]}; go on with: anykube certs {command(name)}"
         for name, rotation in record.rotations.items()
-    )
+    ]
+    cluster_ca = record.rotations.get(AUTHORITIES["cluster"])
+    if cluster_ca is not None:
+        now = cluster_ca.stage in (Stage.SHOW, Stage.DISTRUST)
+        lines.append(OLD_KUBECONFIGS if now else OLD_PODS)
+    return tuple(lines)
 
 
 def command(secret: str) -> str:
