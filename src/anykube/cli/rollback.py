@@ -12,9 +12,10 @@ def command(
     yes: Yes = False,
     drain_timeout: DrainTimeout = DRAIN_SECONDS,
 ) -> int:
-    """Go back to the version before the last upgrade, if that was a patch of the same minor version.
+    """Undo the last upgrade, if it was a patch.
 
-    By the same road: node by node, finished or not. Only the version changes in the file.
+    Within a minor version, by the same road: node by node, finished or not. Only the version changes in the
+    file.
     """
     from anykube.cli.running import change_version
     from anykube.cli.target import target

@@ -118,6 +118,8 @@ while read -r kind path; do
     temporary_of "$path"
     case $kind in
         file)
+            # Not replaced yet: two names of one file.
+            [ "$(stat -c %d:%i "$kept")" != "$(stat -c %d:%i "$path" 2>/dev/null)" ] || continue
             link_or_copy "$kept" "$temporary"
             mv -f "$temporary" "$path" || fail "cannot put back $path" ;;
         absent) rm -f "$path" "$temporary" ;;

@@ -186,7 +186,9 @@ def _flow(example: Any) -> str:
         return f"[{', '.join(_flow(item) for item in example)}]"
     if isinstance(example, dict):
         return f"{{{', '.join(f'{key}: {_flow(value)}' for key, value in example.items())}}}"
-    return f'"{example}"' if str(example)[:1].isdigit() and "/" not in example else str(example)
+    if isinstance(example, int):
+        return str(example)
+    return f'"{example}"' if str(example)[:1].isdigit() and "/" not in example else example
 
 
 def _resolved(schema: Schema) -> Schema:

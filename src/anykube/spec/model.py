@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from anykube.spec import patterns
 
@@ -32,6 +32,21 @@ Day = Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 def _as_text(value: object) -> object:
     """A number where it may also be a part of all."""
     return str(value) if type(value) is int else value
+
+
+Share = Annotated[
+    str,
+    Field(pattern=patterns.SHARE),
+    BeforeValidator(_as_text),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 999},
+                {"type": "string", "pattern": patterns.SHARE},
+            ]
+        }
+    ),
+]
 
 
 class Model(BaseModel):
@@ -258,9 +273,7 @@ class Window(Model):
 class UpgradePolicy(Model):
     """How changes that restart nodes go through the cluster."""
 
-    max_unavailable: Annotated[str, BeforeValidator(_as_text), Field(pattern=patterns.SHARE)] = Field(
-        default="1", alias="maxUnavailable"
-    )
+    max_unavailable: Share = Field(default="1", alias="maxUnavailable")
     """How many workers may be missing at once: a number or a part of all workers, such as "20%"."""
     drain_timeout: int | None = Field(default=None, alias="drainTimeout", ge=1, le=86_400)
     """Seconds that the pods of a node may take to leave; 300 when absent."""

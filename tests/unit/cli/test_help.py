@@ -32,7 +32,8 @@ COMMANDS = dict(_commands(typer.main.get_command(app)))
 
 def test_the_commands_that_were_promised() -> None:
     promised = (
-        "init validate plan apply scale replace status kubeconfig exec logs doctor recover unlock reset destroy "
+        "init validate plan apply scale replace upgrade rollback status kubeconfig exec logs doctor recover "
+        "unlock reset destroy "
         "artifacts certs completion version"
     )
     assert {path[0] for path in COMMANDS if path} == set(promised.split())

@@ -56,6 +56,11 @@ def full_object(provider: str) -> dict[str, Any]:
             "artifacts": {"source": "mirror", "mirror": "https://mirror.example.com/a"},
             "security": {"encryptionAtRest": True, "audit": True},
             "addons": {"dns": {"replicas": 2}, "metrics": {}},
+            "upgrade": {
+                "maxUnavailable": "20%",
+                "drainTimeout": 60,
+                "window": {"days": ["Mon", "Sun"], "start": "22:00", "hours": 4},
+            },
         },
     }
 
