@@ -26,7 +26,9 @@ def finish(report: Report, found: Target, *, live: bool) -> None:
         message("Nothing was changed.")
         return
     if report.unchanged:
-        message(f"{name}: 0 changes; the cluster is as the object says.")
+        from anykube.plan.render import summary
+
+        message(summary(report.plan))
     else:
         total = sum(report.seconds.values())
         phases = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items())

@@ -23,6 +23,7 @@ from anykube.plan.order import checked
 from anykube.plan.provision import plan_provision
 from anykube.plan.renewal import plan_overdue
 from anykube.plan.replacing import as_if_gone, refuse_replacing
+from anykube.plan.rotation import rotation_notes
 from anykube.plan.rules import refuse_forbidden
 from anykube.plan.upgrade import PLAIN, Asked, foreseen, refuse_upgrade, upgrade_of
 from anykube.spec.model import Cluster
@@ -77,7 +78,7 @@ def plan(
     retire = leave(Phase.RETIRE, surplus(facts, record, blueprint), facts=facts, provisional=ahead)
     phases = (renewal, leaving, *coming, retire)
     backup = plan_backup(cluster, facts, previous, known_hosts(facts, blueprint), phases)
-    return Plan(cluster.name, (*phases, backup), upgrade)
+    return Plan(cluster.name, (*phases, backup), upgrade, rotation_notes(record))
 
 
 def _coming(

@@ -22,7 +22,7 @@ from anykube.plan.model import Obstacle, Phase, PhasePlan
 from anykube.plan.order import checked
 from anykube.plan.road import ROLL, Traffic, on_the_road
 from anykube.plan.rolling import in_order
-from anykube.plan.rotation import plan_rotation, rotation_notes, signed
+from anykube.plan.rotation import plan_rotation, signed
 from anykube.plan.rules import missing_programs, notes, obstacles
 from anykube.plan.upgrade import snapshot_step
 from anykube.spec.model import Cluster
@@ -84,7 +84,7 @@ def plan_bootstrap(
         checked((turning.step, certificates, *first, *steps)),
         provisional=provisional,
         obstacles=(*blocked, *unsafe, *behind),
-        notes=(*notes(usable, facts), *rotation_notes(record), *unsigned),
+        notes=(*notes(usable, facts), *unsigned),
     )
 
 

@@ -103,11 +103,13 @@ class PhasePlan:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that would be done, in order. Two plans are the same if they are equal. `upgrade`: the one that it
-    begins or goes on with."""
+    begins or goes on with. `under_way`: what was begun and is to be gone on with, also if nothing is to be
+    done."""
 
     cluster: str
     phases: tuple[PhasePlan, ...]
     upgrade: Upgrade | None = None
+    under_way: tuple[str, ...] = ()
 
     @property
     def pending(self) -> tuple[Step, ...]:

@@ -20,7 +20,11 @@ COLLAPSE = 5
 
 
 def summary(plan: Plan) -> str:
-    """One line: how many changes, where, and what users will notice."""
+    """How many changes, where, and what users will notice; below it what is under way."""
+    return "\n".join((_headline(plan), *(f"  note: {line}" for line in plan.under_way)))
+
+
+def _headline(plan: Plan) -> str:
     told = [change for step in plan.pending for change in step.changes if change.kind != FORECAST]
     changes = [change for change in told if change.action != "wait"]
     if plan.empty:
