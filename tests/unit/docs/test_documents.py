@@ -52,7 +52,10 @@ def parse(arguments: list[str]) -> None:
     group: Any = typer.main.get_command(app)
     context = group.make_context("anykube", list(arguments))
     while hasattr(group, "resolve_command"):
-        called, group, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+        left = [*context._protected_args, *context.args]
+        if not left and group.invoke_without_command:
+            return
+        called, group, rest = group.resolve_command(context, left)
         context = group.make_context(called, rest, parent=context)
 
 
