@@ -473,9 +473,12 @@ async def _used(host: SimulatedHost, hand: NodeHand) -> dict[str, tuple[int, byt
     host.path("/etc/foreign").write_text("keep")
     host.path("/opt").mkdir()
     host.path("/var/lib/etcd").mkdir()
+    host.path("/etc/app").mkdir(mode=0o750, exist_ok=True)
+    host.path(CONFIG.path).write_text("theirs\n")
     before = everything(host)
     etcd = File("/etc/systemd/system/etcd.service", Text(UNIT))
-    await hand.put([UNIT_FILE, etcd, APP, CONFIG, File("/opt/cni/bin/bridge", Text("x"), "755")])
+    folders = [("755", "root:root", "/etc/app")]
+    await hand.put([UNIT_FILE, etcd, APP, CONFIG, File("/opt/cni/bin/bridge", Text("x"), "755")], folders)
     await hand.set_unit("app.service", "started")
     await hand.set_unit("etcd.service", "started")
     host.path("/var/lib/etcd/member/wal").mkdir(parents=True, exist_ok=True)
@@ -608,12 +611,16 @@ async def test_clean_leaves_the_network_of_a_node_without_pods_alone(
 
 SABOTAGED = (
     "chmod",
+    "chown",
     "cat",
+    "cp",
     "find",
+    "grep",
     "mkdir",
     "mv",
     "rm",
     "rmdir",
+    "sed",
     "sha256sum",
     "sort",
     "stat",
