@@ -11,6 +11,7 @@ import base64
 import dataclasses
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from anykube.backup.state import SavedState, unseal
 from anykube.content.backup import STATE
 from anykube.errors import BackupError, PlanError
 from anykube.facts.cluster import Facts
+from anykube.facts.host import HostFacts
 from anykube.plan.adoptable import refuse_outdated
 from anykube.plan.model import Plan
 from anykube.plan.restorable import newest_run, refuse_foreign
@@ -30,7 +32,7 @@ from anykube.state import restoring
 from anykube.state.files import make_folder
 from anykube.state.record import RecordStore
 from anykube.state.restoring import Placement
-from anykube.transports.base import Endpoint
+from anykube.transports.base import Endpoint, Transport
 
 SEALED_SECONDS = 60.0
 KEPT = "before-adopt"
@@ -47,12 +49,18 @@ class Adopted:
 
 
 async def adopt(
-    saved: SavedState, *, text: str = "", source: str = "", folders: Folders | None = None
+    saved: SavedState,
+    keys: Sequence[Secret],
+    *,
+    text: str = "",
+    source: str = "",
+    folders: Folders | None = None,
 ) -> Adopted:
     """Make the folder of a cluster from what was sealed with a backup and from the cluster as it is.
 
-    text, source: its object of today, if it is another than that of then. PlanError when the cluster is known
-    here, when no machine answers, or when what was sealed is older than a change that matters.
+    keys: the age identities that could read it.  text, source: its object of today, if it is another than
+    that of then. PlanError when the cluster is known here, when no machine answers, or when what was sealed
+    is older than a change that matters.
     """
     text = text or saved.record.object
     cluster = load(text, source or f"the sealed state of {saved.record.name}")
@@ -81,6 +89,7 @@ async def adopt(
         except BaseException:
             await asyncio.to_thread(shutil.rmtree, placement.new, ignore_errors=True)
             raise
+        await _keep_sealed(session, facts, keys)
         made, _ = await look(session)
         return Adopted(made, record.lineage, record.epoch)
 
@@ -89,16 +98,30 @@ async def sealed_on_node(endpoint: Endpoint, ssh_key: Secret, keys: Sequence[Sec
     """What the last apply left sealed on a node of etcd. BackupError if there is nothing, or not for us."""
     transport = Session.doors.node(endpoint, ssh_key)
     try:
-        answer = await transport.run(["base64", STATE], seconds=SEALED_SECONDS)
+        sealed = await _sealed(transport)
     finally:
         await transport.close()
+    return unseal(sealed, keys, f"{STATE} on {endpoint.address}")
+
+
+async def _sealed(transport: Transport) -> bytes:
+    answer = await transport.run(["base64", STATE], seconds=SEALED_SECONDS)
     if answer.status:
         raise BackupError(
-            f"{endpoint.address} holds no sealed state.",
+            f"{transport.name} holds no sealed state.",
             evidence=[answer.stderr.strip()[:300]],
             remedy="name a node of etcd of a cluster with spec.backup, or take an archive: --from ARCHIVE",
         )
-    return unseal(base64.b64decode(answer.stdout), keys, f"{STATE} on {endpoint.address}")
+    return base64.b64decode(answer.stdout)
+
+
+async def _keep_sealed(session: Session, facts: Facts, keys: Sequence[Secret]) -> None:
+    """What nodes hold sealed is kept here too, if it still is the state; else the next apply seals anew."""
+    for host in facts.hosts.values():
+        if isinstance(host, HostFacts) and STATE in host.files:
+            with suppress(BackupError):
+                session.adopt_sealed(await _sealed(session.transport(host.name)), keys)
+            return
 
 
 def _refuse_known(session: Session, saved: SavedState) -> None:

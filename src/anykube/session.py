@@ -177,6 +177,10 @@ class Session:
         path = Path(s3.credentials) if s3 else None
         return Wanted(self.record, self.recipients(), path, version("anykube"))
 
+    def adopt_sealed(self, sealed: bytes, keys: Sequence[Secret]) -> None:
+        """Keep what a node holds sealed for its backups, if that is the state as it is here."""
+        self._sealed.adopt(sealed, keys, self._to_seal())
+
     def _sealed_facts(self) -> SealedFacts:
         if self.cluster.spec.backup is None or not self.known or not self.recipients():
             return SealedFacts(anykube=version("anykube"))

@@ -303,7 +303,7 @@ def test_a_cluster_that_is_known_is_not_adopted(tmp_path: Path, lineage: str, sa
     site.write()
     before = contents(site.home)
     with pytest.raises(PlanError, match=said):
-        asyncio.run(adopting.adopt(site.saved, folders=site.folders))
+        asyncio.run(adopting.adopt(site.saved, [site.key], folders=site.folders))
     assert contents(site.home) == before
 
 
@@ -311,6 +311,6 @@ def test_a_cluster_of_which_nothing_answers_is_not_adopted(tmp_path: Path) -> No
     site = Site(tmp_path)
     site.write()
     with pytest.raises(PlanError, match="No machine of demo answers") as caught:
-        asyncio.run(adopting.adopt(site.saved, folders=site.folders))
+        asyncio.run(adopting.adopt(site.saved, [site.key], folders=site.folders))
     assert "anykube restore" in str(caught.value)
     assert not contents(site.home)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import configparser
 import hashlib
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anykube.backup import state
+from anykube.backup import age, state
 from anykube.errors import BackupError
 from anykube.facts.backup import SealedFacts
 from anykube.facts.record import Record
@@ -75,7 +76,20 @@ class SealedStore:
         else:
             (self._folder / CURL).unlink(missing_ok=True)
         plain = state.gather(self._cluster, wanted.record)
-        sealed = state.seal(plain, wanted.recipients)
+        self._keep(state.seal(plain, wanted.recipients), plain, wanted)
+
+    def adopt(self, sealed: bytes, keys: Sequence[Secret], wanted: Wanted) -> None:
+        """Keep what a node holds sealed, if it is the state as it is now: then the node needs no other."""
+        plain = state.gather(self._cluster, wanted.record)
+        found = io.BytesIO()
+        age.decrypt(io.BytesIO(sealed), found, keys, "The sealed state")
+        if found.getvalue() == plain.reveal():
+            make_folder(self._folder)
+            if wanted.credentials is not None:
+                write_file(self._folder / CURL, curl_config(wanted.credentials), guard=self._guard)
+            self._keep(sealed, plain, wanted)
+
+    def _keep(self, sealed: bytes, plain: Secret, wanted: Wanted) -> None:
         write_file(self._folder / STATE, sealed, guard=self._guard)
         note = {"sha256": _sha256(sealed), "digest": state.digest(plain, wanted.recipients)}
         _DOCUMENT.save(self._folder / NOTE, note, self._guard)

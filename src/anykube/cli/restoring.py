@@ -95,9 +95,9 @@ def run_adopt(
     async def work() -> Adopted:
         if archive:
             with _fetched(archive) as path, opened(path, keys) as found:
-                return await adopt(found.state, text=text, source=source)
+                return await adopt(found.state, keys, text=text, source=source)
         saved = await sealed_on_node(endpoint_of(node, host_key), ssh_secret, keys)
-        return await adopt(saved, text=text, source=source)
+        return await adopt(saved, keys, text=text, source=source)
 
     done = asyncio.run(work())
     name = done.plan.cluster
