@@ -16,7 +16,7 @@ from anykube.events import Sink, nowhere
 from anykube.execute.engine import StopFlag
 from anykube.facts.record import Record, Stage
 from anykube.plan.model import Plan
-from anykube.plan.rotation import KEYS
+from anykube.plan.rotation import AUTHORITIES, KEYS
 from anykube.plan.stages import backwards, further, settled, tokens_end
 from anykube.run import Report, Run, look
 from anykube.session import Folders, Session
@@ -70,6 +70,11 @@ async def rotate(  # noqa: PLR0913  all but three by name
     """
     if cluster.spec.security.external_authorities and any(name.startswith("ca/") for name in names):
         raise PlanError(f"The authorities of {cluster.name} are not anykube's: it cannot replace them.")
+    if cluster.spec.security.external_authorities and {*names}.intersection(AUTHORITIES.values()):
+        raise PlanError(
+            f"{cluster.name} has authorities of yours; anykube has no keys that it could replace.",
+            remedy="have certificates signed by new ones: anykube certs requests, then anykube certs import",
+        )
     stages = _Stages(names, goal, at_once=at_once)
     ended: Rotated | None = None
     while ended is None:
