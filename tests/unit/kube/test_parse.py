@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +11,15 @@ import pytest
 
 from anykube.facts.kubernetes import LeaseFacts, NodeFacts, WorkloadFacts
 from anykube.kube.connection import printable
-from anykube.kube.parse import PodSummary, lease_facts, node_facts, pod_summary, workload_facts
+from anykube.kube.parse import (
+    PodSummary,
+    lease_facts,
+    node_facts,
+    pod_summary,
+    request_cas,
+    root_ca_digest,
+    workload_facts,
+)
 
 
 def deployment(wanted: int, generation: int = 1, **status: int) -> dict[str, Any]:
@@ -124,3 +134,15 @@ def test_the_holder_of_a_lease_is_a_node() -> None:
 )
 def test_a_lease_that_nobody_holds(spec: dict[str, Any] | None) -> None:
     assert lease_facts({"spec": spec} if spec is not None else {}) is None
+
+
+def test_what_pods_and_aggregated_servers_trust() -> None:
+    first, second = b"first certificate", b"another one, a little longer than the first"
+    pems = [ssl.DER_cert_to_PEM_cert(der) for der in (first, second)]
+    bundle = "".join(pems)
+    root = {"data": {"ca.crt": bundle}}
+    assert root_ca_digest(root) == hashlib.sha256(bundle.encode()).hexdigest()
+    assert root_ca_digest({}) != root_ca_digest(root)
+    config = {"data": {"client-ca-file": bundle, "requestheader-client-ca-file": pems[0], "other": "x"}}
+    assert request_cas(config) == {hashlib.sha256(der).hexdigest() for der in (first, second)}
+    assert request_cas({}) == frozenset()
