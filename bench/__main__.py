@@ -13,13 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import add_worker, bring_up, certificates, failover, no_op, plan_time
+from bench import add_worker, backup, bring_up, certificates, failover, no_op, plan_time
 from bench.figures import Row, load_average, table
 from bench.images import software
 from bench.shape import Shape, shape
 
 RESULTS = Path(__file__).parent / "results"
-NAMES = ("plan", "no-op", "bring-up", "high-availability", "failover", "add-worker", "certificates")
+NAMES = (
+    *("plan", "no-op", "bring-up", "high-availability", "failover", "add-worker"),
+    *("certificates", "backup"),
+)
 
 
 def main() -> int:
@@ -62,6 +65,9 @@ async def _measure(name: str, options: argparse.Namespace) -> tuple[list[Row], A
         case "add-worker":
             found = await add_worker.measure(runs, lock, _say)
             return add_worker.report(found), found
+        case "backup":
+            archives = await backup.measure(runs, lock, _say)
+            return backup.report(archives), archives
         case "certificates":
             renewals = await certificates.measure(runs, lock, _say)
             return certificates.report(renewals), renewals

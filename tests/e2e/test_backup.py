@@ -67,8 +67,8 @@ def seen(story: Story) -> dict[str, Any]:
 
 
 def test_a_node_makes_one_that_is_proven_with_the_clusters_own_key(cluster: Story, tmp_path: Path) -> None:
-    cluster.must_be_settled()
     name = backup(cluster)
+    cluster.must_be_settled()
     (tmp_path / name).write_bytes(Path(_delta(cluster), BACKUPS.lstrip("/"), name).read_bytes())
     said = cluster.run("backup", "verify", str(tmp_path / name), "-c", cluster.name).stderr
     assert "can be restored" in said

@@ -35,6 +35,8 @@ CREDENTIALS_FILE = "backup/s3.curl"
 """What ports.py knows the two files by."""
 FIRST_SECONDS = 60
 """From the start of the timer to its first backup; a changed setting proves itself at once."""
+AGAIN_SECONDS = 300
+"""After one that failed, such as while S3 does not answer."""
 RESERVE_KIB = 128 * 1024
 """Space that is left to etcd in any case."""
 _AMAZON = "https://s3.{region}.amazonaws.com"
@@ -126,14 +128,20 @@ def _settings(context: NodeContext, backup: Backup) -> str:
 
 
 def _service() -> str:
-    """It yields to everything else on the node."""
+    """It yields to everything else on the node, and tries again after a failure."""
     return render(
         {
-            "Unit": (("Description", "Backup of etcd and of the cluster's keys"), ("After", etcd.SERVICE)),
+            "Unit": (
+                ("Description", "Backup of etcd and of the cluster's keys"),
+                ("After", etcd.SERVICE),
+                ("StartLimitIntervalSec", "0"),
+            ),
             "Service": (
                 ("Type", "oneshot"),
                 ("ExecStart", command_line((PROGRAM,))),
                 ("TimeoutStartSec", "1h"),
+                ("Restart", "on-failure"),
+                ("RestartSec", str(AGAIN_SECONDS)),
                 ("Nice", "10"),
                 ("IOSchedulingClass", "idle"),
             ),
