@@ -17,9 +17,9 @@ PREPARE = f"{LIBRARY}/prepare-system"
 RESOLV_CONF = "/run/anykube/resolv.conf"
 """A link to the real name servers: with the stub of systemd-resolved CoreDNS would ask itself."""
 
-ETCD_USER = "etcd"
 TRACES = (
     f"sysctls {SYSCTLS}",
+    f"users {USERS}",
     f"file {RESOLV_CONF}",
     *(f"data {folder}" for folder in (SNAPSHOTS, SOFTWARE, KEPT)),
 )
@@ -121,7 +121,7 @@ def component(context: NodeContext) -> Component:
         File(SYSCTLS, Text(_sysctls(context))),
     ]
     if context.node.etcd:
-        files.append(File(USERS, Text(f'u {ETCD_USER} - "etcd key-value store" /var/lib/etcd\n')))
+        files.append(File(USERS, Text('u etcd - "etcd key-value store" /var/lib/etcd\n')))
     service = Service(
         name=SERVICE,
         description="Kernel modules, sysctls and users for Kubernetes",
@@ -130,9 +130,8 @@ def component(context: NodeContext) -> Component:
         inputs=[file.path for file in files],
         settings=(("ExecStop", command_line(("/bin/rm", "-f", RESOLV_CONF))),),
     )
-    traces = (*TRACES, *((f"user {ETCD_USER}",) if context.node.etcd else ()))
     directories = (("755", "root:root", LIBRARY),)
-    return Component(NAME, (*files, service.file()), service.unit, directories, traces=traces)
+    return Component(NAME, (*files, service.file()), service.unit, directories, traces=TRACES)
 
 
 def _sysctls(context: NodeContext) -> str:

@@ -270,6 +270,11 @@ note_sysctls() {
         case $name in '' | '#'*) ;; *) note_sysctl "${name#-}" "$value" ;; esac
     done <"$1"
 }
+note_users() {
+    [ ! -r "$1" ] || while read -r kind name rest; do
+        case $kind in u) is_there user "$name" || note "user $name" ;; esac
+    done <"$1"
+}
 # What a folder holds will be ours; the folder itself may have been there, with a mode that the unit changes.
 note_data() {
     if [ ! -d "$1" ]; then note_folder "$1"
@@ -278,7 +283,11 @@ note_data() {
 note_traces() {
     for trace do
         kind=${trace%% *} name=${trace#* }
-        case $kind in sysctls) note_sysctls "$name"; continue ;; sysctl) note_sysctl "$name"; continue ;; esac
+        case $kind in
+            sysctl) note_sysctl "$name"; continue ;;
+            sysctls) note_sysctls "$name"; continue ;;
+            users) note_users "$name"; continue ;;
+        esac
         noted "$trace" || is_there "$kind" "$name" || {
             case $kind in data) note_data "$name" ;; directory) note_folder "$name" ;; esac
             note "$trace"

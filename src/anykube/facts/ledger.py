@@ -26,6 +26,6 @@ KINDS = (
     "builtin",  # <family> <name>: a table that iptables makes when it is asked; goes if nobody uses it
     "chains",  # <prefix>: chains of iptables, and the rules that lead there
     "sysctl",  # <name> <value>: a kernel setting as it was; content names it, or 'sysctls <file>'
-    "user",  # <name>: a user and its group
+    "user",  # <name>: a user and its group; content names 'users <file>' (sysusers.d)
 )
 """The first word of a line."""

@@ -234,9 +234,17 @@ async def test_settings_are_noted_as_they_were(host: SimulatedHost) -> None:
     assert [line for line in noted if line.startswith("sysctl")] == ["sysctl net.ipv4.ip_forward 0"]
 
 
+async def test_users_are_noted_that_are_not_there_yet(host: SimulatedHost) -> None:
+    file = host.path("/etc/sysusers.d/anykube.conf")
+    file.parent.mkdir(parents=True)
+    file.write_text('u etcd - "there" /\nu newcomer - "not there" /\n')
+    noted = await start(host, "anykube-system.service")
+    assert [line for line in noted if line.startswith("user ")] == ["user newcomer"]
+
+
 def test_every_trace_is_of_a_known_kind_and_can_be_shown() -> None:
     traces = {trace for found in unit_traces().values() for trace in found}
-    assert {trace.partition(" ")[0] for trace in traces} <= {*KINDS, "sysctls"}
+    assert {trace.partition(" ")[0] for trace in traces} <= {*KINDS, "sysctls", "users"}
     assert not [trace for trace in traces if trace.partition(" ")[2] in ("", "/")]
 
 
