@@ -130,12 +130,16 @@ async def abort(
         if not approve(made):
             return Report(made, approved=False)
         restoring.save(session.folder, dataclasses.replace(asked, stage=Stage.RETURNING))
-        Placement(session.folder, session.fence).take_back()
+        placement = Placement(session.folder, session.fence)
+        placement.take_back()
+        if old := placement.record_before():
+            record = dataclasses.replace(session.record, rotations=old.rotations, upgrade=old.upgrade)
+            session.record = session.records.save(record)
         begin(session, asked.before, session.record.source)
         with start_run(session.folder, datetime.now(UTC)) as journal:
             run = Run(session, journal, emit, stop or StopFlag())
             report = await run.recover(made, frozenset(), f"anykube restore --abort -c {name}")
-        Placement(session.folder, session.fence).discard()
+        placement.discard()
         return report
 
 

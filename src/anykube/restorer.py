@@ -52,7 +52,8 @@ def lay_out_new(session: Session, archive: Archive) -> None:
 async def on_trial(session: Session, archive: Archive, asked: Restoring, node: str) -> tuple[Restoring, Plan]:
     """The journal and the plan as they would be; nothing but the new folder is changed."""
     new = Placement(session.folder).new
-    record = session.record if session.known else _record_of(archive.state.record)
+    archived = archive.state.record
+    record = _with_stages(session.record, archived) if session.known else _record_of(archived)
     RecordStore(new).save(dataclasses.replace(record, serial=0))
     async with Session(session.cluster, Folders(new.parent, session.folders.cache)) as trial:
         site = await trial.provider.observe()
@@ -69,10 +70,15 @@ async def on_trial(session: Session, archive: Archive, asked: Restoring, node: s
     return asked, made
 
 
+def _with_stages(record: Record, archived: Record) -> Record:
+    """Keys come back in the stage in which they were, and no upgrade is under way."""
+    return dataclasses.replace(record, rotations=archived.rotations, upgrade=None)
+
+
 def _record_of(archived: Record) -> Record:
     """The record of a cluster that is not known here. Machines of the archive's object that are not in the
     object of today are left alone: they may be serving elsewhere."""
-    return dataclasses.replace(archived, object="", source="", departing={}, born=True)
+    return dataclasses.replace(archived, object="", source="", departing={}, born=True, upgrade=None)
 
 
 def _best(cluster: Cluster, facts: Facts) -> str:
@@ -107,13 +113,15 @@ async def finish(session: Session, asked: Restoring, emit: Sink, stop: StopFlag 
 
 
 def place(session: Session) -> None:
-    """What the archive brought takes its place; the session goes on with it. The record of a cluster that is
-    known here stays."""
+    """What the archive brought takes its place; the session goes on with it."""
     placement = Placement(session.folder)
     placement.place()
-    brought = RecordStore(placement.new).load()
-    if session.records.load() is None and brought is not None:
+    here, brought = session.records.load(), RecordStore(placement.new).load()
+    if here is None and brought is not None:
         session.records.save(dataclasses.replace(brought, serial=0))
+    elif here is not None and brought is not None:
+        placement.keep_record(here)
+        session.records.save(_with_stages(here, brought))
     session.record = session.records.load() or session.record
     session.files[SNAPSHOT] = session.folder / SNAPSHOT
     session.restoring = True

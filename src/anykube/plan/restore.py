@@ -28,6 +28,7 @@ from anykube.plan.model import CLUSTER, Change, Phase, PhasePlan, Plan, Step
 from anykube.plan.order import checked
 from anykube.plan.recover import ASIDE, begin_anew, running_kubelets
 from anykube.plan.recoverable import Recovery, affected
+from anykube.plan.rules import refuse_forbidden
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 
@@ -57,8 +58,12 @@ def plan_restore(
     previous: Cluster | None,
     asked: Restore,
 ) -> Plan:
-    """ARTIFACTS, PROVISION and RECOVER, without what is done already. PlanError if it could do harm."""
-    ahead = plan(cluster, facts, record, blueprint, previous)
+    """ARTIFACTS, PROVISION and RECOVER, without what is done already. PlanError if it could do harm.
+
+    Whatever versions run now, this is no upgrade and no downgrade: the data comes with its own.
+    """
+    refuse_forbidden(cluster, previous)
+    ahead = plan(cluster, facts, record, blueprint)
     made = [ahead.phase(phase) for phase in BEFORE[:-1]]
     # A machine that does not exist yet is planned on what it will be, as everywhere.
     later = replace(facts, hosts={**known_hosts(facts, blueprint), **facts.hosts})

@@ -17,10 +17,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from anykube.errors import StateError
+from anykube.facts.record import Record
 from anykube.state import codec
-from anykube.state.clusters import ARTIFACTS, SECRETS
+from anykube.state.clusters import ARTIFACTS, RECORD, SECRETS
 from anykube.state.documents import DocumentType
 from anykube.state.files import Guard, make_folder, reported, sync_folder, unguarded
+from anykube.state.record import RecordStore
 
 JOURNAL = "restoring.json"
 SNAPSHOT = "restoring.db"
@@ -126,6 +128,15 @@ class Placement:
         """Put what is in OLD back into its place; what the archive brought is dropped with `finish`."""
         self._exchange(self.folder / OLD, self.new)
 
+    def keep_record(self, record: Record) -> None:
+        """Keep the record as it was before, once."""
+        if self.record_before() is None:
+            RecordStore(self.folder / OLD, self.guard).save(record)
+
+    def record_before(self) -> Record | None:
+        """The record as it was before the restore; None if there was none."""
+        return RecordStore(self.folder / OLD).load()
+
     def finish(self, name: str) -> None:
         """All is done: what was in OLD is kept under this name, the rest is removed."""
         self.guard()
@@ -135,8 +146,10 @@ class Placement:
         self.discard()
 
     def discard(self) -> None:
-        """Nothing is to be placed any more. What is in OLD stays there."""
+        """Nothing is to be placed any more. What is in OLD stays there, but for the record."""
         self.guard()
+        if (self.folder / OLD).exists():
+            (self.folder / OLD / RECORD).unlink(missing_ok=True)
         with suppress(OSError):  # it is not there, or holds something
             (self.folder / OLD).rmdir()
         shutil.rmtree(self.folder / NEW, ignore_errors=True)
