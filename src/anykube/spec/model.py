@@ -298,7 +298,7 @@ class BackupTarget(Model):
     """Where archives go: exactly one of the keys."""
 
     folder: AbsolutePath | None = None
-    """A folder of this machine, for `anykube backup`; each node keeps those that it makes itself."""
+    """A folder of this machine, for `anykube backup create`; each node keeps those that it makes itself."""
     s3: S3 | None = None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from anykube.content.context import NodeContext
+from anykube.facts.backup import SealedFacts
 from anykube.facts.host import SystemFacts
 from anykube.spec.endpoint import api_endpoint
 from anykube.spec.model import Cluster
@@ -91,20 +92,25 @@ def worker() -> NodeContext:
     return make_context(cluster, "demo-worker-1", replace(MACHINE, hostname="vm-7"))
 
 
+SEPARATE = [
+    {"name": "cp", "roles": ["control-plane"], "count": 2},
+    {"name": "etcd", "roles": ["etcd"], "count": 3},
+]
+
+
 def plain_control_plane() -> NodeContext:
     """A control plane with neither audit nor encryption, its etcd on machines of its own."""
-    pools = [
-        {"name": "cp", "roles": ["control-plane"], "count": 2},
-        {"name": "etcd", "roles": ["etcd"], "count": 3},
-    ]
     return make_context(
-        make_cluster(pools, security={"encryptionAtRest": False, "audit": False}), "demo-cp-1", birth=False
+        make_cluster(SEPARATE, security={"encryptionAtRest": False, "audit": False}), "demo-cp-1", birth=False
     )
 
 
 def etcd_alone() -> NodeContext:
-    """The second of three etcd machines of a cluster that was born before."""
-    return replace(make_context(plain_control_plane().cluster, "demo-etcd-2"), birth=False)
+    """The second of three etcd machines of a cluster that was born before, with a schedule of backups."""
+    s3 = {"bucket": "backups", "prefix": "clusters/demo", "credentials": "/root/.aws/credentials"}
+    cluster = make_cluster(SEPARATE, backup={"every": "12h", "to": {"s3": s3}})
+    sealed = SealedFacts("0" * 64, current=True, credentials="1" * 64, anykube="0.1.0")
+    return replace(make_context(cluster, "demo-etcd-2", birth=False), sealed=sealed)
 
 
 def worker_of_three() -> NodeContext:
