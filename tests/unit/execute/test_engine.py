@@ -10,7 +10,7 @@ import pytest
 import stamina
 
 from anykube import events
-from anykube.errors import AnykubeError, CommandError, TransportError
+from anykube.errors import AnykubeError, CommandError, FencedError, TransportError
 from anykube.execute.engine import ATTEMPTS, Engine, Outcome, StopFlag
 from anykube.plan.effects import RemoveSite
 from anykube.plan.model import Phase, Step
@@ -190,3 +190,51 @@ async def test_a_skipped_step_passes_on_what_it_needs_one_of() -> None:
     outcome, _ = await run(steps, broken)
     assert broken.done == ["b/1", "c/2"]
     assert not outcome.blocked
+
+
+def undoable(name: str) -> Step:
+    return replace(step(name), undo=(RemoveSite(f"back of {name}"),))
+
+
+class Undoing(Work):
+    """Records which effects were performed, too."""
+
+    def __init__(self, errors: dict[str, list[Exception]]) -> None:
+        super().__init__(errors)
+        self.parts: list[str] = []
+
+    async def __call__(self, step: Step) -> None:
+        self.parts += [effect.part for effect in step.effects if isinstance(effect, RemoveSite)]
+        await super().__call__(step)
+
+
+async def test_a_step_that_fails_is_undone_and_says_so() -> None:
+    work = Undoing({"a/1": [CommandError("a", "start etcd", 1, "boom")]})
+    outcome, seen = await run([undoable("a/1"), step("a/2", "a/1")], work)
+    assert work.parts == ["a/1", "back of a/1"]
+    assert outcome.failed["a/1"].evidence[-1] == "a runs again what it ran before"
+    assert outcome.blocked == ["a/2"]
+    kinds = [type(event).__name__ for event in seen]
+    assert kinds == ["StepStarted", "StepReturning", "StepReturned", "StepFailed"]
+
+
+async def test_an_undo_that_fails_too_is_told() -> None:
+    work = Undoing(
+        {"a/1": [CommandError("a", "start etcd", 1, "boom"), CommandError("a", "go back", 1, "no")]}
+    )
+    outcome, seen = await run([undoable("a/1")], work)
+    (error,) = outcome.failed.values()
+    assert any("could not be returned" in line and "go back" in line for line in error.evidence)
+    assert not any(isinstance(event, events.StepReturned) for event in seen)
+
+
+async def test_a_run_that_is_fenced_off_undoes_nothing() -> None:
+    work = Undoing({"a/1": [FencedError("a newer run")]})
+    await run([undoable("a/1")], work)
+    assert work.parts == ["a/1"]
+
+
+async def test_a_step_that_works_is_not_undone() -> None:
+    work = Undoing({})
+    await run([undoable("a/1")], work)
+    assert work.parts == ["a/1"]
