@@ -331,3 +331,25 @@ async def test_without_the_right_the_message_says_which(api_server: ApiServer) -
         with pytest.raises(KubeError, match='User "nobody" cannot get resource "deployments"') as caught:
             await client.get(COREDNS)
         assert not caught.value.retryable
+
+
+async def test_an_object_is_stored_anew_and_its_content_stays_there(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 2)
+    names = [f"ConfigMap/default/secret-{number}" for number in range(5)]
+    for name in names:
+        metadata = {"name": parse(name).name, "namespace": "default"}
+        await client.apply(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"word": "xyzzy"}}
+        )
+    before = await client.get(names[0])
+    assert before
+    listed = await client.list_objects("ConfigMap", namespace="default", accept=client_module.METADATA_LIST)
+    assert not any("data" in item for item in listed)
+    assert set(names) <= set(await client.names("ConfigMap"))
+    assert await client.touch(names[0])
+    assert await client.get(names[0]) == before, "nothing changed, so nothing is written"
+    assert not await client.touch("ConfigMap/default/none")
+    for name in names:
+        await client.delete(name)
