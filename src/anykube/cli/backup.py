@@ -106,7 +106,10 @@ def verify(
     cluster: Name = None,
     to: To = "",
 ) -> None:
-    """Restore an archive into a scratch etcd on this machine, and compare revision, key count and hash."""
+    """Restore an archive into a scratch etcd here, and compare.
+
+    Revision, number of keys and hash must be those that etcd had. Nothing of the cluster is touched.
+    """
     import asyncio
     from contextlib import nullcontext
 

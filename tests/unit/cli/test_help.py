@@ -32,7 +32,7 @@ COMMANDS = dict(_commands(typer.main.get_command(app)))
 
 def test_the_commands_that_were_promised() -> None:
     promised = (
-        "init validate plan apply scale replace upgrade rollback status kubeconfig exec logs doctor recover "
+        "init validate plan apply scale replace upgrade rollback status kubeconfig exec logs doctor recover backup "
         "unlock reset destroy "
         "artifacts certs completion version"
     )
