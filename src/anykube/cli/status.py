@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 UNHEALTHY = 3
 SOON = 60
-"""Certificates that end within so many days are shown one by one."""
+SOON_AUTHORITY = 365
+"""Certificates, and authorities, that end within so many days are shown one by one."""
 
 
 def command(
@@ -118,7 +119,7 @@ def _print_certificates(status: Status, *, wide: bool) -> None:
     first = ordered[0]
     show(f"certificates  {len(ordered)}, the first ends in {first.days} days ({first.name})")
     for certificate in ordered:
-        if wide or certificate.days < SOON:
+        if wide or certificate.days < (SOON_AUTHORITY if certificate.authority else SOON):
             show(f"  {certificate.name:<40} {certificate.not_after:%Y-%m-%d}  {certificate.days} days")
 
 

@@ -268,6 +268,9 @@ class _Node:
             if component.unit is None or not action:
                 continue
             unit = component.unit.name
+            found = self.host.units[unit]
+            # One that is about to serve, such as etcd after a boot, is waited for and not held up.
+            states = ("started",) if action == "reload" and not found.running else ()
             first = [done[name] for name in (ETCD, API_SERVER) if name in done]
             step = Step(
                 f"{self.name}/{component.name}",
@@ -276,9 +279,9 @@ class _Node:
                 component.name,
                 reason,
                 (Change(action, "unit", unit, reason),),
-                (SetUnit(self.name, unit, STATES[action]),),
+                tuple(SetUnit(self.name, unit, state) for state in (*states, STATES[action])),
                 (*placed, *first),
-                DISRUPTIONS.get(component.name, "") if action == "restart" else "",
+                DISRUPTIONS.get(component.name, "") if action == "restart" and found.running else "",
             )
             done[component.name] = step.id
             yield step
@@ -292,12 +295,13 @@ class _Node:
         found = self.host.units.get(component.unit.name)
         if found is None or found.load != "loaded":
             return "", ""
-        if not found.running:
+        live = component.unit.reloadable.issuperset(file.path for file in files)
+        starting = found.active == "activating"
+        if not found.running and not (starting and live):
             return "restart", f"is {found.active}"
-        changed = {file.path for file in files}
-        if not component.unit.reloadable.issuperset(changed):
+        if not live:
             return "restart", f"{files[0].path} changes"
-        if component.name != ETCD and self._lost(files):
+        if component.name != ETCD and not starting and self._lost(files):
             return "restart", "its certificates had ended"
         return "reload", "it takes its new certificates over by itself"
 
