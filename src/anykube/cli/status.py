@@ -79,6 +79,8 @@ def _print(status: Status, *, wide: bool) -> None:
     _print_backup(status)
     for addon in status.addons:
         show(f"addon         {addon.name}: {addon.ready} of {addon.wanted} ready")
+    for line in status.under_way:
+        show(f"under way     {line}")
     if status.drift:
         show(f"drift         {len(status.drift)} differences; anykube apply repairs them")
         for line in status.drift if wide else status.drift[:10]:

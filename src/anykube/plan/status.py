@@ -52,7 +52,8 @@ class AddonStatus:
 class Status:
     """Everything at one glance. `drift` are the changes that apply would make, as lines.
 
-    leaders: component and the node whose instance leads, '' while none does.
+    leaders: component and the node whose instance leads, '' while none does.  under_way: what was begun and
+    is to be gone on with, as lines.
     """
 
     cluster: str
@@ -66,6 +67,7 @@ class Status:
     etcd: EtcdStatus | None = None
     leaders: dict[str, str] = field(default_factory=dict)
     backup: BackupStatus | None = None
+    under_way: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -100,6 +102,7 @@ def status(cluster: Cluster, facts: Facts, blueprint: Blueprint, plan: Plan) -> 
         etcd=etcd_status(wanted, facts, blueprint),
         leaders=leaders(facts.kubernetes.leases, facts.now),
         backup=backup_status(cluster, facts),
+        under_way=plan.under_way,
     )
 
 
