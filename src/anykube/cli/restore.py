@@ -44,11 +44,11 @@ def command(  # noqa: PLR0913  options
     output: Format = Output.TABLE,
     yes: Yes = False,
 ) -> int:
-    """Go back to what an archive holds, on the same machines or on others.
+    """Go back to what an archive holds.
 
-    The archive is verified before anything is touched; what was there is moved aside, never deleted. The
-    object is that of -f, else the one applied last here, else that of the archive. Interrupted, run it again,
-    or --abort.
+    Onto the same machines or others, in whatever topology. The archive is verified before anything is
+    touched; what was there is moved aside, never deleted. The object is that of -f, else the one applied
+    last here, else that of the archive. Interrupted, run it again, or --abort.
     """
     from anykube.cli.restoring import run_go_on, run_restore
 
