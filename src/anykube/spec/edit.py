@@ -11,6 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 from anykube.errors import UsageError
+from anykube.spec import patterns
 from anykube.spec.load import load
 from anykube.spec.problem import nearest, shown
 from anykube.spec.tree import Place, Scalar, Sequence, Table, Tree, plain, read_tree
@@ -52,6 +53,8 @@ def with_counts(text: str, counts: Mapping[str, int], source: str) -> str:
 def with_version(text: str, version: str, source: str) -> str:
     """The text with another Kubernetes version, and nothing else. SpecError as `with_counts`, also for a
     version that is not offered."""
+    if not re.fullmatch(patterns.VERSION, version):
+        raise UsageError(f"{shown(version)} is not {patterns.WORDS[patterns.VERSION]}.")
     load(text, source)
     found = _table(_tree(text), "spec", "kubernetes").entries["version"]
     assert isinstance(found, Scalar)  # noqa: S101  the text was loaded

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anykube.errors import SpecError, UsageError
-from anykube.spec.edit import with_counts
+from anykube.spec.edit import with_counts, with_version
 from anykube.spec.load import load
 from anykube.spec.template import Answers, render
 
@@ -179,3 +179,25 @@ def test_exactly_that_count_and_nothing_else(made: tuple[str, list[str]], data: 
 
 def comments(text: str) -> list[str]:
     return [line.partition("#")[2] for line in text.splitlines() if "#" in line]
+
+
+@pytest.mark.parametrize("written", ['"1.36.3"', "'1.36.3'", "1.36.3"])
+def test_the_version_changes_where_it_stands(written: str) -> None:
+    """A version that stands without quotes is text too, with two dots; it gets quotes then."""
+    text = BLOCK.replace('"1.36.3"', written)
+    after = {"'": "'1.36.1'"}.get(written[0], '"1.36.1"')
+    assert with_version(text, "1.36.1", "c") == text.replace(f"version: {written}", f"version: {after}")
+
+
+def test_a_version_in_flow_style_and_in_json() -> None:
+    document = json.dumps(yaml.safe_load(BLOCK))
+    assert json.loads(with_version(document, "1.35.4", "c"))["spec"]["kubernetes"]["version"] == "1.35.4"
+    flow = BLOCK.replace('kubernetes:\n    version: "1.36.3"', 'kubernetes: {version: "1.36.3"} # here')
+    assert 'kubernetes: {version: "1.35.4"} # here' in with_version(flow, "1.35.4", "c")
+
+
+def test_a_version_that_is_not_offered_is_refused() -> None:
+    with pytest.raises(SpecError, match="not offered"):
+        with_version(BLOCK, "1.99.0", "c")
+    with pytest.raises(UsageError, match="three numbers"):
+        with_version(BLOCK, '1.36.1", x: "', "c")
