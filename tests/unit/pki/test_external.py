@@ -113,19 +113,10 @@ def test_everything_that_is_wrong_is_told_at_once(asked: Path, store: SecretStor
 def test_names_and_usages_that_a_signer_left_out(asked: Path, store: SecretStore) -> None:
     keys = asked.parent / "keys"
     sign_all(keys, asked)
-    plain = [
-        "openssl",
-        "x509",
-        "-req",
-        "-in",
-        asked / f"{APISERVER.secret}.csr",
-        "-CA",
-        asked / "ca/cluster.crt",
-    ]
+    request, signed = asked / f"{APISERVER.secret}.csr", asked / f"{APISERVER.secret}.crt"
+    by = ("-CA", asked / "ca/cluster.crt", "-CAkey", keys / "cluster.key")
     subprocess.run(
-        [*plain, "-CAkey", keys / "cluster.key", "-out", asked / f"{APISERVER.secret}.crt"],
-        check=True,
-        capture_output=True,
+        ["openssl", "x509", "-req", "-in", request, *by, "-out", signed], check=True, capture_output=True
     )
     found = problems(store, asked)
     assert f"{APISERVER.secret}.crt: lacks the names 10.96.0.1, ::1, demo-cp-1, kubernetes" in found
