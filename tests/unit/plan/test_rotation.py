@@ -279,6 +279,31 @@ def test_when_the_last_token_ends() -> None:
     assert tokens_end(replace(record, rotations={TOKENS: Rotation(Stage.TRUST, "old", "x")})) is None
 
 
+@pytest.mark.parametrize("reached", [1, 2, 3])
+def test_nodes_that_come_in_the_middle_trust_and_show_what_the_stage_says(
+    world: Rotating, reached: int
+) -> None:
+    for _ in range(reached):
+        go(world, ALL)
+    world.cluster = cluster(workers=3)
+    run(world)
+    assert world.plan().empty
+    trusted = {world.trusted[host.files[CLUSTER_CA].sha256] for host in world.hosts.values()}
+    assert trusted == {frozenset(world.secrets["ca/cluster"].keys)}
+
+
+def test_a_server_certificate_made_anew_in_the_middle_is_one_that_old_kubeconfigs_trust(
+    world: Rotating,
+) -> None:
+    (old,) = world.secrets["ca/cluster"].keys
+    go(world, ALL)
+    go(world, ALL)
+    del world.secrets["nodes/demo-cp-1/apiserver"]
+    run(world)
+    assert world.plan().empty
+    assert world.shown_by_servers() == {old}
+
+
 def test_authorities_at_different_stages_do_not_go_on_together(world: Rotating) -> None:
     go(world, ["ca/etcd"])
     with pytest.raises(PlanError, match="first: anykube certs rotate-ca etcd"):
