@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from anykube.plan.render import lines as plan_lines
     from anykube.plan.status import Status as Status
     from anykube.run import Report as Report
+    from anykube.safekeeping import create as create_backup
+    from anykube.safekeeping import entries as list_backups
+    from anykube.safekeeping import place_of as place_of_backups
+    from anykube.safekeeping import verify as verify_backup
     from anykube.session import Folders as Folders
     from anykube.software import get_all as get_artifacts
     from anykube.software import listing as list_artifacts
@@ -82,6 +86,7 @@ _HOMES = {
     "Verdict": "anykube.facts.checks",
     "admin_kubeconfig": "anykube.access",
     "apply": "anykube.workflow",
+    "create_backup": "anykube.safekeeping:create",
     "destroy": "anykube.workflow",
     "doctor": "anykube.checkup:checkup",
     "errors": "anykube.errors",
@@ -89,11 +94,13 @@ _HOMES = {
     "get_artifacts": "anykube.software:get_all",
     "journal_of": "anykube.access",
     "list_artifacts": "anykube.software:listing",
+    "list_backups": "anykube.safekeeping:entries",
     "load_file": "anykube.objectfile",
     "load_plan": "anykube.state.planfile",
     "load_text": "anykube.spec.load:load",
     "make_plan": "anykube.workflow:plan",
     "nodes": "anykube.spec.nodes",
+    "place_of_backups": "anykube.safekeeping:place_of",
     "plan_lines": "anykube.plan.render:lines",
     "replace": "anykube.workflow",
     "run_on": "anykube.access",
@@ -101,6 +108,7 @@ _HOMES = {
     "status": "anykube.workflow",
     "validate": "anykube.workflow",
     "verify_artifacts": "anykube.software:verify_all",
+    "verify_backup": "anykube.safekeeping:verify",
     "write_kubeconfig": "anykube.access",
 }
 """Where each public name lives; after ':' its name there."""
@@ -122,6 +130,7 @@ __all__ = [
     "Verdict",
     "admin_kubeconfig",
     "apply",
+    "create_backup",
     "destroy",
     "doctor",
     "errors",
@@ -129,11 +138,13 @@ __all__ = [
     "get_artifacts",
     "journal_of",
     "list_artifacts",
+    "list_backups",
     "load_file",
     "load_plan",
     "load_text",
     "make_plan",
     "nodes",
+    "place_of_backups",
     "plan_lines",
     "replace",
     "run_on",
@@ -141,6 +152,7 @@ __all__ = [
     "status",
     "validate",
     "verify_artifacts",
+    "verify_backup",
     "write_kubeconfig",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.unit.plan.test_convergence import cluster, run
+from tests.unit.plan.test_convergence import Killed, cluster, run
 from tests.unit.plan.world import World
 
 from anykube.content.backup import CREDENTIALS, STATE, TIMER
@@ -66,6 +66,21 @@ def test_a_repair_on_a_node_seals_nothing(settled: World) -> None:
     made = settled.plan(settled.cluster)
     assert made.pending
     assert not made.phase(Phase.BACKUP).pending
+
+
+def test_killed_anywhere_the_next_run_finishes(settled: World) -> None:
+    previous, changed = settled.cluster, saved(keep=3)
+    settled.cluster = changed
+    effects = run(settled)
+    assert effects > 2
+    for cut in range(effects):
+        world = World(previous)
+        run(world)
+        world.cluster = changed
+        with pytest.raises(Killed):
+            run(world, world.plan(previous), kill_after=cut)
+        run(world, world.plan(changed))
+        assert world.plan(changed).empty
 
 
 def test_what_differs_on_a_node_is_placed_again(settled: World) -> None:
