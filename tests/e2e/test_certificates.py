@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from tests.e2e.openssl_ca import make_authorities, sign_all
 from tests.e2e.prober import probing
-from tests.e2e.story import MACHINES, Object, Story, eventually
+from tests.e2e.story import MACHINES, Object, Story, eventually, telling
 from tests.e2e.wire import API_PORT, init_process
 
 from anykube.content.model import CertificateRequest
@@ -96,6 +98,33 @@ def test_it_comes_back_when_everything_has_ended(cluster: Story) -> None:
     assert cluster.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.value}") == "from before"
     cluster.apply()
     cluster.must_be_settled()
+
+
+def test_authorities_of_somebody_else_sign(alone: None, tmp_path: Path) -> None:
+    """With openssl: nothing happens before all is signed, and no key of an authority is anywhere near."""
+    with telling("e2e-signed", tmp_path / "story") as cluster:
+        cluster.write_example("single.yaml", "single")
+        with cluster.file.open("a") as file:
+            file.write("\n  security: {externalAuthorities: true}\n")
+        refused = cluster.apply(status=1)
+        assert "16 certificates are wanting" in refused.stderr
+        assert cluster.nodes == []
+
+        folder, keys = tmp_path / "requests", tmp_path / "keys"
+        cluster.run("certs", "requests", "--out", str(folder), "-f", str(cluster.file))
+        make_authorities(keys, folder)
+        sign_all(keys, folder)
+        cluster.run("certs", "import", str(folder), "-f", str(cluster.file))
+        cluster.apply()
+        cluster.must_be_settled()
+        shown = [
+            row for row in rows(cluster) if row["where"] == "port" and row["place"].endswith("apiserver")
+        ]
+        assert [row["issuer"] for row in shown] == ["Example cluster CA"]
+        assert cluster.kubectl("get", "--raw", "/readyz") == "ok"
+        own = [path.read_bytes() for path in cluster.record.rglob("*") if path.is_file()]
+        for key in keys.iterdir():
+            assert not any(key.read_bytes().strip() in content for content in own)
 
 
 def end_all(cluster: Story) -> None:
