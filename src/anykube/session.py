@@ -163,7 +163,7 @@ class Session:
         )
 
     def recipients(self) -> tuple[str, ...]:
-        """Who can read archives: those that the object names, else the cluster's own key; () until it is made."""
+        """Who can read archives: those that the object names, else the cluster's own key, once it is made."""
         backup = self.cluster.spec.backup
         if backup and backup.recipients:
             return backup.recipients

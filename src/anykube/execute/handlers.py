@@ -112,6 +112,12 @@ class Performer:
                 await self._hand(node).script("moving etcd's data aside", etcd_scripts.SET_ASIDE, ())
             case effects.SaveSnapshot(node, file):
                 await save_snapshot(self._hand(node), file)
+            case _:
+                await self._anew(effect)
+
+    async def _anew(self, effect: Effect) -> None:
+        """What makes etcd begin anew."""
+        match effect:
             case effects.HaltUnits(node):
                 await recovery.halt(self._hand(node), effect)
             case effects.UnpackSnapshot(node):
