@@ -134,7 +134,9 @@ class Session:
 
     async def forget_node(self, name: str) -> None:
         """Remove what is kept here of a node that is gone. One that is made anew keeps its address."""
-        self.secrets.forget_node(name)
+        if not (self.cluster.spec.security.external_authorities and name in self.blueprint.machines):
+            # Others would have to sign again for a node that is made anew.
+            self.secrets.forget_node(name)
         if transport := self._transports.pop(name, None):
             await transport.close()
         if name not in self.blueprint.machines:

@@ -138,9 +138,14 @@ def plan_renewal(
         if isinstance(host := there[context.node.name], HostFacts)
     ]
     steps = (_issue(issued, facts), *_on_nodes(planners, cluster, blueprint))
-    affected = any(planner.placed for planner in planners)
-    shown = blocked if issued or affected else ()
-    return PhasePlan(Phase.RENEW, checked((*steps, _api_ready(steps, facts))), obstacles=shown)
+    concerned = {name.split("/")[1] for name in renewed if name.startswith("nodes/")}
+    off = sorted(concerned - facts.hosts.keys())
+    return PhasePlan(
+        Phase.RENEW,
+        checked((*steps, _api_ready(steps, facts))),
+        obstacles=tuple(obstacle for obstacle in blocked if obstacle.target in concerned),
+        notes=(f"{', '.join(off)} does not run; apply places its certificates once it does",) if off else (),
+    )
 
 
 def _issue(issued: Sequence[CertificateRequest], facts: Facts) -> Step:

@@ -11,7 +11,8 @@ from tests.unit.plan.world import World
 
 from anykube.content.certificates import certificate_requests
 from anykube.errors import PlanError, UsageError
-from anykube.facts.host import HostFacts
+from anykube.facts.cluster import Facts
+from anykube.facts.host import HostFacts, Unreachable
 from anykube.plan.contexts import endpoint, known_hosts
 from anykube.plan.effects import IssueCertificates, PutFiles, SetUnit, WaitFor
 from anykube.plan.model import Phase, PhasePlan, Step
@@ -67,8 +68,8 @@ def _later(world: World, days: float) -> None:
         world.hosts[name] = replace(host, system=replace(host.system, clock=world.now.timestamp()))
 
 
-def _asked(world: World, *names: str, everything: bool = False) -> PhasePlan:
-    facts, blueprint = world.facts(), world.blueprint()
+def _asked(world: World, *names: str, everything: bool = False, facts: Facts | None = None) -> PhasePlan:
+    facts, blueprint = facts or world.facts(), world.blueprint()
     api = endpoint(world.cluster, blueprint)
     requests = certificate_requests(world.cluster, nodes(world.cluster), blueprint.addresses, api)
     chosen = selected(requests, facts.secrets, facts.now, names, everything=everything)
@@ -217,6 +218,22 @@ def test_members_that_are_about_to_serve_are_waited_for(world: World) -> None:
     done = [effect.state for effect in steps["demo-cp-2/etcd"].effects if isinstance(effect, SetUnit)]
     assert done == ["started", "reloaded"]
     assert not steps["demo-cp-2/etcd"].disruption
+
+
+def test_a_node_that_does_not_answer_is_in_the_way_only_if_it_is_meant(world: World) -> None:
+    facts = replace(
+        world.facts(), hosts={**world.hosts, "demo-worker-1": Unreachable("demo-worker-1", "no answer")}
+    )
+    assert [o.target for o in _asked(world, everything=True, facts=facts).obstacles] == ["demo-worker-1"]
+    assert not _asked(world, "demo-cp-1", facts=facts).obstacles
+
+
+def test_a_machine_that_is_off_gets_its_certificates_later(world: World) -> None:
+    facts = world.facts()
+    facts = replace(facts, hosts={name: host for name, host in facts.hosts.items() if name != "demo-cp-2"})
+    phase = _asked(world, "demo-cp-2", facts=facts)
+    assert len(_issued(phase)) == 11
+    assert phase.notes == ("demo-cp-2 does not run; apply places its certificates once it does",)
 
 
 def test_units_that_are_down_are_started_again(world: World) -> None:
