@@ -46,7 +46,7 @@ WORDS = {
     AGE_RECIPIENT: "a public key of age, as age-keygen prints it: 'age1' and 58 characters",
     PERIOD: "a whole number and m, h or d, such as 6h",
     BUCKET: "lower-case letters, digits, '-' and '.', with a letter or digit at both ends",
-    KEY_PREFIX: "parts of letters, digits, '_', '-' and '.' that begin with a letter or digit, with '/' between",
+    KEY_PREFIX: "parts of letters, digits, '_', '-' and '.', '/' between, a letter or digit first in each",
     ENDPOINT_URL: "a URL without path, such as https://s3.example.com:9000",
     MIRROR: "an https URL without user, query and fragment, such as https://mirror.example.com/kubernetes",
 }
