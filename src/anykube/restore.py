@@ -18,7 +18,7 @@ from anykube.execute.engine import StopFlag
 from anykube.plan.giving_back import plan_giving_back
 from anykube.plan.model import Plan
 from anykube.plan.restorable import refuse_unfit
-from anykube.restorer import again, finish, journal_of, lay_out_new, on_trial, place
+from anykube.restorer import PLACE, again, finish, journal_of, lay_out_new, on_trial, place
 from anykube.run import Report, Run, observe_cluster
 from anykube.secret import Secret
 from anykube.session import Folders, Session
@@ -82,12 +82,16 @@ async def restore(  # noqa: PLR0913  all but two by name
 async def go_on(
     name: str,
     *,
+    lost: Collection[str] = (),
     approve: Approve,
     emit: Sink = nowhere,
     stop: StopFlag | None = None,
     folders: Folders | None = None,
 ) -> Report:
-    """Finish the restore of a cluster that was interrupted. UsageError if there is none."""
+    """Finish the restore of a cluster that was interrupted. UsageError if there is none.
+
+    lost: more machines that cannot be reached and will not come back.
+    """
     folders = folders or Folders()
     asked = _under_way(folders, name)
     if asked.stage is Stage.RETURNING:
@@ -97,10 +101,12 @@ async def go_on(
     cluster = load(asked.object, asked.source)
     async with Session(cluster, folders) as session, session.lock(f"restore {name}"):
         asked = _under_way(folders, name)
+        asked = dataclasses.replace(asked, lost=tuple(sorted({*asked.lost, *lost})))
         place(session)
         made = await again(session, asked)
         if not approve(made):
             return Report(made, approved=False)
+        restoring.save(session.folder, asked)
         return await finish(session, asked, emit, stop)
 
 
@@ -124,13 +130,16 @@ async def abort(
         asked = _under_way(folders, name)
         _refuse_late(name, asked)
         session.record = session.records.load() or session.record
+        placement = Placement(session.folder, session.fence)
+        if not asked.epoch:  # no node was touched
+            placement.take_back()
+            placement.discard()
+            return Report(Plan(name, ()))
         facts = await observe_cluster(session)
-        since = asked.epoch or session.record.epoch + 1
-        made = plan_giving_back(cluster, facts, since, asked.lost)
+        made = plan_giving_back(cluster, facts, asked.epoch, (asked.node, PLACE), asked.lost)
         if not approve(made):
             return Report(made, approved=False)
         restoring.save(session.folder, dataclasses.replace(asked, stage=Stage.RETURNING))
-        placement = Placement(session.folder, session.fence)
         placement.take_back()
         if old := placement.record_before():
             record = dataclasses.replace(session.record, rotations=old.rotations, upgrade=old.upgrade)

@@ -50,16 +50,18 @@ def command(  # noqa: PLR0913  options
     touched; what was there is moved aside, never deleted. The object is that of -f, else the one applied
     last here, else that of the archive. Interrupted, run it again, or --abort.
     """
-    from anykube.cli.restoring import run_go_on, run_restore
+    from anykube.cli.restoring import run_abort, run_go_on, run_restore
 
     if not archive:
-        if cluster is None or file is not None or node or lost:
+        if cluster is None or file is not None or node:
             raise UsageError(
                 "There is no archive to restore.",
                 remedy="anykube restore ARCHIVE; or, to go on with one that was interrupted: "
                 "anykube restore -c NAME",
             )
-        return run_go_on(cluster, output, yes=yes, back=abort)
+        return (
+            run_abort(cluster, output, yes=yes) if abort else run_go_on(cluster, lost or [], output, yes=yes)
+        )
     if abort:
         raise UsageError("--abort takes no archive.", remedy="anykube restore --abort -c NAME")
     if cluster is not None:

@@ -57,14 +57,24 @@ def run_restore(
     return _ended(report, output)
 
 
-def run_go_on(name: str, output: Output, *, yes: bool, back: bool) -> int:
-    """anykube restore -c NAME, with or without --abort."""
-    from anykube.restore import abort, go_on
-
-    call, what = (abort, "take the restore back") if back else (go_on, "finish the restore")
+def run_go_on(name: str, lost: Sequence[str], output: Output, *, yes: bool) -> int:
+    """anykube restore -c NAME."""
+    from anykube.restore import go_on
 
     async def work(stop: StopFlag, show: Progress) -> Report:
-        return await call(name, approve=_approval(what, yes=yes), emit=show, stop=stop)
+        approve = _approval("finish the restore", yes=yes)
+        return await go_on(name, lost=lost, approve=approve, emit=show, stop=stop)
+
+    return _ended(run_to_its_end(work, output), output)
+
+
+def run_abort(name: str, output: Output, *, yes: bool) -> int:
+    """anykube restore --abort -c NAME."""
+    from anykube.restore import abort
+
+    async def work(stop: StopFlag, show: Progress) -> Report:
+        approve = _approval("take the restore back", yes=yes)
+        return await abort(name, approve=approve, emit=show, stop=stop)
 
     return _ended(run_to_its_end(work, output), output)
 
@@ -162,7 +172,9 @@ def _approval(what: str, *, yes: bool) -> Callable[[Plan], bool]:
 
 
 def _ended(report: Report, output: Output) -> int:
-    if output is not Output.JSON:
+    if not report.approved:
+        message("Nothing was changed.")
+    elif output is not Output.JSON:
         from anykube.cli.ending import finish
         from anykube.cli.target import target
 

@@ -14,7 +14,7 @@ from anykube.content.paths import ETCD as DATA
 from anykube.errors import PlanError
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, Unreachable
-from anykube.plan.effects import HaltUnits, ReturnEtcd
+from anykube.plan.effects import Effect, HaltUnits, RemovePaths, ReturnEtcd
 from anykube.plan.model import Change, Phase, PhasePlan, Plan, Step
 from anykube.plan.order import checked
 from anykube.plan.recover import SERVERS
@@ -25,9 +25,13 @@ ALL = (*SERVERS, SERVICE)
 REASON = "the restore is taken back"
 
 
-def plan_giving_back(cluster: Cluster, facts: Facts, since: int, lost: Collection[str] = ()) -> Plan:
-    """The one phase. `since`: the epoch from which on data was moved aside. PlanError while a node with data
-    does not answer: the others must not begin without it."""
+def plan_giving_back(
+    cluster: Cluster, facts: Facts, since: int, brought: tuple[str, str], lost: Collection[str] = ()
+) -> Plan:
+    """The one phase. PlanError while a node with data does not answer: the others must not begin without it.
+
+    since: the epoch from which on data was moved aside.  brought: the node that got the snapshot, and where.
+    """
     silent = [
         node.name
         for node in nodes(cluster)
@@ -39,7 +43,7 @@ def plan_giving_back(cluster: Cluster, facts: Facts, since: int, lost: Collectio
             evidence=[_why(name, facts) for name in silent],
             remedy="start it, then the same again",
         )
-    steps = checked(tuple(_steps(facts, since)))
+    steps = checked(tuple(_steps(facts, since, brought)))
     note = f"what came from the archive is kept in {DATA}/dropped-*; then as apply, with the object of before"
     return Plan(cluster.name, (PhasePlan(Phase.RECOVER, steps, notes=(note,)),))
 
@@ -49,20 +53,25 @@ def _why(name: str, facts: Facts) -> str:
     return f"{name}: {host.reason if isinstance(host, Unreachable) else 'its machine does not run'}"
 
 
-def _steps(facts: Facts, since: int) -> Iterator[Step]:
+def _steps(facts: Facts, since: int, brought: tuple[str, str]) -> Iterator[Step]:
     affected = [
         host
         for host in facts.hosts.values()
         if isinstance(host, HostFacts)
         and (host.etcd_data or not host.ledger.units.isdisjoint({SERVICE, API_SERVICE}))
     ]
+    node, path = brought
     stops = [_stop(host) for host in affected]
     yield from stops
     for host in affected:
         change = Change("move", "data", f"{DATA}/member", f"what was there before run {since} comes back")
-        effects = (ReturnEtcd(host.name, since),)
+        effects: list[Effect] = [ReturnEtcd(host.name, since)]
+        if host.name == node:
+            effects.append(RemovePaths(node, (path,)))
         needs = tuple(step.id for step in stops)
-        yield Step(f"{host.name}/return", Phase.RECOVER, host.name, ETCD, REASON, (change,), effects, needs)
+        yield Step(
+            f"{host.name}/return", Phase.RECOVER, host.name, ETCD, REASON, (change,), tuple(effects), needs
+        )
 
 
 def _stop(host: HostFacts) -> Step:

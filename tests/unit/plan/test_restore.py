@@ -16,6 +16,7 @@ from anykube.facts.etcd import cluster_of_one
 from anykube.facts.host import UnitFacts
 from anykube.facts.snapshot import SnapshotFacts
 from anykube.plan import effects
+from anykube.plan.giving_back import plan_giving_back
 from anykube.plan.model import Phase, Plan
 from anykube.plan.recoverable import Recovery
 from anykube.plan.restore import BEFORE, Restore, plan_restore
@@ -154,3 +155,26 @@ def test_members_that_are_down_are_no_obstacle() -> None:
     world.fewest = 99
     restore(world, asked("demo-cp-1"))
     must_be_restored(world, "demo-cp-1")
+
+
+def test_taken_back_everything_stops_before_any_data_returns() -> None:
+    world = born("three")
+    plan = plan_giving_back(world.cluster, world.facts(), 7, ("demo-cp-2", "/s.db"))
+    steps = {step.id: step for step in plan.pending}
+    stops = tuple(f"demo-cp-{number}/stop" for number in (1, 2, 3))
+    for number in (1, 2, 3):
+        node = f"demo-cp-{number}"
+        assert steps[f"{node}/stop"].effects == (effects.HaltUnits(node, (*SERVERS, SERVICE)),)
+        assert set(steps[f"{node}/return"].needs) == set(stops)
+        assert steps[f"{node}/return"].effects[0] == effects.ReturnEtcd(node, 7)
+    assert steps["demo-cp-2/return"].effects[1:] == (effects.RemovePaths("demo-cp-2", ("/s.db",)),)
+    assert not [name for name in steps if name.startswith("demo-worker")]
+
+
+def test_nothing_is_taken_back_while_a_node_with_data_is_silent() -> None:
+    world = born("three")
+    world.dead.add("demo-cp-3")
+    with pytest.raises(PlanError, match="while demo-cp-3 does not answer"):
+        plan_giving_back(world.cluster, world.facts(), 7, ("demo-cp-1", "/s.db"))
+    plan = plan_giving_back(world.cluster, world.facts(), 7, ("demo-cp-1", "/s.db"), ("demo-cp-3",))
+    assert "demo-cp-3/return" not in {step.id for step in plan.pending}
