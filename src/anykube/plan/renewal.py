@@ -8,27 +8,25 @@ first; only then do processes take them over, those that must be restarted one A
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from anykube.content.apiserver import NAME as API_SERVER
 from anykube.content.certificates import certificate_requests
-from anykube.content.context import NodeContext
-from anykube.content.etcd import NAME as ETCD
-from anykube.content.model import CertificateRequest, Component, File, SecretPart, expected_sha256
-from anykube.content.node import components
+from anykube.content.model import CertificateRequest
 from anykube.errors import PlanError, UsageError
 from anykube.facts.cluster import Facts
 from anykube.facts.host import HostFacts, etcd_of
 from anykube.facts.record import Record
 from anykube.facts.secrets import SecretFacts
 from anykube.plan.blueprint import Blueprint
-from anykube.plan.bootstrap import API_READY, API_SECONDS, DISRUPTIONS, STATES
+from anykube.plan.bootstrap import API_READY, API_SECONDS
 from anykube.plan.certificates import SIGN, refuse_unsigned
 from anykube.plan.contexts import Hosts, contexts, endpoint
-from anykube.plan.effects import IssueCertificates, PutFiles, SetUnit, WaitFor
+from anykube.plan.effects import IssueCertificates, WaitFor
 from anykube.plan.inventory import ports
 from anykube.plan.model import CLUSTER, LOCAL, Change, Phase, PhasePlan, Step
+from anykube.plan.node_renewal import ISSUE, NodeRenewal
 from anykube.plan.order import checked
 from anykube.plan.rolling import READY_SECONDS
 from anykube.plan.rotation import signed
@@ -37,9 +35,6 @@ from anykube.spec.endpoint import API_PORT, url
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 
-ISSUE = f"{LOCAL}/renewal"
-SERVED_SECONDS = 90.0
-"""An API server that missed the change of its files looks again after a minute."""
 SHOWN = 12
 
 
@@ -133,7 +128,7 @@ def plan_renewal(
     there = {name: host for name, host in facts.hosts.items() if name not in names}
     made = contexts(cluster, blueprint.addresses, blueprint, there)
     planners = [
-        _Node(context, host, facts, renewed)
+        NodeRenewal(context, host, facts, renewed)
         for context in made
         if isinstance(host := there[context.node.name], HostFacts)
     ]
@@ -165,7 +160,7 @@ def _why(secret: str, facts: Facts) -> str:
     return f"{'ended' if facts.now >= found.not_after else 'ends'} on {found.not_after:%Y-%m-%d}"
 
 
-def _on_nodes(planners: Sequence[_Node], cluster: Cluster, blueprint: Blueprint) -> Iterator[Step]:
+def _on_nodes(planners: Sequence[NodeRenewal], cluster: Cluster, blueprint: Blueprint) -> Iterator[Step]:
     """Files everywhere, then etcd, then API servers, then all others, then a look at what is served."""
     places = [planner.place() for planner in planners if planner.placed]
     yield from places
@@ -201,130 +196,3 @@ def _api_ready(steps: Sequence[Step], facts: Facts) -> Step:
     change = Change("wait", "condition", "API ready", "does not answer")
     effects = (WaitFor("api-ready", "", API_SECONDS),)
     return Step(API_READY, Phase.RENEW, CLUSTER, "API", change.reason, (change,), effects, needs_any=servers)
-
-
-@dataclass(frozen=True)
-class _Node:
-    """The renewal of one node that answers."""
-
-    context: NodeContext
-    host: HostFacts
-    facts: Facts
-    renewed: frozenset[str]
-
-    @property
-    def name(self) -> str:
-        return self.context.node.name
-
-    @property
-    def placed(self) -> frozenset[str]:
-        """The certificates of which files are placed here."""
-        return frozenset(
-            file.source.secret
-            for files in self._files.values()
-            for file in files
-            if isinstance(file.source, SecretPart)
-        )
-
-    @property
-    def _files(self) -> Mapping[str, tuple[File, ...]]:
-        """By component: certificates and keys that are there and not as they are kept, or will be."""
-        found: dict[str, tuple[File, ...]] = {}
-        for component in components(self.context):
-            if files := tuple(file for file in component.files if self._differs(file)):
-                found[component.name] = files
-        return found
-
-    def _differs(self, file: File) -> bool:
-        if not isinstance(file.source, SecretPart) or not file.source.secret.startswith("nodes/"):
-            return False
-        if file.path not in self.host.files:
-            return False  # Not installed yet: that is the bootstrap phase's.
-        expected = expected_sha256(file, self.facts.secrets, self.facts.lock)
-        return file.source.secret in self.renewed or (
-            expected is not None and self.host.files[file.path].sha256 != expected
-        )
-
-    def runs(self, component: str) -> bool:
-        """Whether the unit of a component is active."""
-        unit = self.host.units.get(f"{component}.service")
-        return unit is not None and unit.running
-
-    def place(self) -> Step:
-        """All files of the node in one go."""
-        files = tuple(file for group in self._files.values() for file in group)
-        reason = "its certificate is made anew"
-        return Step(
-            f"{self.name}/certificates",
-            Phase.RENEW,
-            self.name,
-            "certificates",
-            reason,
-            tuple(Change("update", "file", file.path, reason) for file in files),
-            (PutFiles(self.name, files),),
-            (ISSUE,),
-        )
-
-    def turns(self, placed: tuple[str, ...]) -> Iterator[Step]:
-        """What has the processes take over what was placed; etcd and the API server before the others."""
-        done: dict[str, str] = {}
-        for component in components(self.context):
-            action, reason = self._action(component)
-            if component.unit is None or not action:
-                continue
-            unit = component.unit.name
-            found = self.host.units[unit]
-            # One that is about to serve, such as etcd after a boot, is waited for and not held up.
-            states = ("started",) if action == "reload" and not found.running else ()
-            first = [done[name] for name in (ETCD, API_SERVER) if name in done]
-            step = Step(
-                f"{self.name}/{component.name}",
-                Phase.RENEW,
-                self.name,
-                component.name,
-                reason,
-                (Change(action, "unit", unit, reason),),
-                tuple(SetUnit(self.name, unit, state) for state in (*states, STATES[action])),
-                (*placed, *first),
-                DISRUPTIONS.get(component.name, "") if action == "restart" and found.running else "",
-            )
-            done[component.name] = step.id
-            yield step
-
-    def _action(self, component: Component) -> tuple[str, str]:
-        """What is done with a unit. etcd that runs reads its certificates for each handshake, whatever
-        became of the old ones; others that lost theirs may have given up for minutes."""
-        files = self._files.get(component.name, ())
-        if component.unit is None or not files:
-            return "", ""
-        found = self.host.units.get(component.unit.name)
-        if found is None or found.load != "loaded":
-            return "", ""
-        live = component.unit.reloadable.issuperset(file.path for file in files)
-        starting = found.active == "activating"
-        if not found.running and not (starting and live):
-            return "restart", f"is {found.active}"
-        if not live:
-            return "restart", f"{files[0].path} changes"
-        if component.name != ETCD and not starting and self._lost(files):
-            return "restart", "its certificates had ended"
-        return "reload", "it takes its new certificates over by itself"
-
-    def _lost(self, files: Sequence[File]) -> bool:
-        secrets = {file.source.secret for file in files if isinstance(file.source, SecretPart)}
-        known = [self.facts.secrets[name].certificate for name in secrets if name in self.facts.secrets]
-        return any(found is not None and self.facts.now >= found.not_after for found in known)
-
-    def look(self, asked: Sequence[str], turns: tuple[str, ...]) -> Step:
-        """Wait until the processes of the node are seen to serve the new certificates."""
-        reason = "proven on the wire"
-        return Step(
-            f"{self.name}/served",
-            Phase.RENEW,
-            self.name,
-            "served",
-            reason,
-            tuple(Change("wait", "served", one.partition(" at ")[2], reason) for one in asked),
-            tuple(WaitFor("served", one, SERVED_SECONDS) for one in asked),
-            tuple(turn for turn in turns if turn.startswith(f"{self.name}/")),
-        )
