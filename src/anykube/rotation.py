@@ -115,6 +115,7 @@ class _Stages:
                 raise _not_in_order(made)
             self._tries += 1
             return made
+        session.note_upgraded()
         before = session.record
         session.record = settled(before, datetime.now(UTC))
         if session.record != before:

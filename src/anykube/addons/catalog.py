@@ -19,8 +19,8 @@ from anykube.spec.nodes import Node
 def objects(
     cluster: Cluster, nodes: Sequence[Node], endpoint: ApiEndpoint, trust: str = ""
 ) -> Mapping[str, tuple[Object, ...]]:
-    """The objects of each addon that is on. `endpoint`: how the API is reached. `trust` changes when pods must
-    be replaced because of whom they trust (plan/distrust.py).
+    """The objects of each addon that is on. `endpoint`: how the API is reached. `trust` changes when pods
+    must be replaced because of whom they trust (plan/distrust.py).
 
     'nodes' holds labels of Node objects, which belong to their kubelets: they are never made or deleted
     by an apply, and do not carry our labels.

@@ -40,8 +40,8 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A key that is being replaced. `old` is its id (SecretFacts.keys). `reached`: when the stage was seen to be
-    complete everywhere, as ISO 8601 in UTC; '' until then."""
+    """A key that is being replaced. `old` is its id (SecretFacts.keys). `reached`: when the stage was seen to
+    be complete everywhere, as ISO 8601 in UTC; '' until then."""
 
     stage: Stage
     old: str

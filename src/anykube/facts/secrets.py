@@ -37,7 +37,7 @@ class CertificateFacts:
 
 @dataclass(frozen=True, slots=True)
 class SecretFacts:
-    """One secret. `parts` maps a part's name ('certificate', 'key', 'public', 'bundle', 'value') to its sha256.
+    """One secret. `parts` maps a part ('certificate', 'key', 'public', 'bundle', 'value') to its sha256.
 
     `keys` are the ids of the keys of a CA, a key pair or an encryption configuration: the first is used, all
     are trusted. A CA's id is its fingerprint.

@@ -23,7 +23,7 @@ from anykube.plan.order import checked
 from anykube.plan.provision import plan_provision
 from anykube.plan.renewal import plan_overdue
 from anykube.plan.replacing import as_if_gone, refuse_replacing
-from anykube.plan.rotation import rotation_notes
+from anykube.plan.rotation import refuse_while_rotating, rotation_notes
 from anykube.plan.rules import refuse_forbidden
 from anykube.plan.upgrade import PLAIN, Asked, foreseen, refuse_upgrade, upgrade_of
 from anykube.spec.model import Cluster
@@ -71,6 +71,7 @@ def plan(
     facts = as_if_gone(replacing, wanted, facts, blueprint)
     upgrade = upgrade_of(cluster, facts, record, previous, asked)
     if upgrade is not None:
+        refuse_while_rotating(record)
         refuse_upgrade(cluster, wanted, facts, record, upgrade, asked)
     way = Way(upgrade, asked.first, drain_seconds)
     coming = _coming(cluster, facts, record, blueprint, previous, way, provisional=bool(leaving.pending))

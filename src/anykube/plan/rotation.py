@@ -153,6 +153,16 @@ def _standing(record: Record) -> Iterator[str]:
         yield f"{name}: {STAGES[rotation.stage]}"
 
 
+def refuse_while_rotating(record: Record) -> None:
+    """PlanError while a key is being replaced: a snapshot that an upgrade goes back to must find its keys."""
+    if record.rotations:
+        names = ", ".join(record.rotations)
+        raise PlanError(
+            f"No upgrade begins while keys are being replaced: {names}.",
+            remedy=f"first: anykube certs {command(next(iter(record.rotations)))} -c {record.name}",
+        )
+
+
 def rotation_notes(record: Record) -> tuple[str, ...]:
     """What a person should know of a rotation that is under way: apply keeps its stage."""
     lines = [

@@ -329,6 +329,15 @@ def test_a_record_and_secrets_that_do_not_belong_together_are_refused(world: Rot
         world.plan()
 
 
+def test_no_upgrade_begins_while_keys_are_being_replaced(world: Rotating) -> None:
+    go(world, [ENCRYPTION])
+    world.record = replace(world.record, born=True)
+    before = world.cluster
+    world.cluster = cluster(kubernetes={"version": "1.36.1"})
+    with pytest.raises(PlanError, match="No upgrade begins while keys are being replaced"):
+        world.plan(before)
+
+
 def test_what_is_not_there_cannot_be_replaced(world: Rotating) -> None:
     with pytest.raises(PlanError, match="no encryption-config"):
         further(world.record, {}, [ENCRYPTION])
