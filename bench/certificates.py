@@ -95,7 +95,11 @@ def report(found: Found) -> list[Row]:
     return [
         Row("certificates renewed, anykube / kubeadm", ratios(seconds, theirs_), "", TARGET, beside),
         Row(
-            "certificates renewed: API away", spread(by_name(mine, "outage")), " s", 0.5, f"kubeadm {gap:.1f} s"
+            "certificates renewed: API away",
+            spread(by_name(mine, "outage")),
+            " s",
+            0.5,
+            f"kubeadm {gap:.1f} s",
         ),
     ]
 
