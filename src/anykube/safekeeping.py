@@ -1,7 +1,7 @@
 """The calls behind `backup`: an archive made now, those that are there, proof of one, and what is kept.
 
 Unlike the backups that nodes make by themselves (content/backup.py), all is done on this machine: etcd's own
-programs run here and reach a member through SSH, so that nothing is written on any node.
+programs run here and reach a member over the network, so that nothing is written on any node.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from anykube.backup.sealed import credentials
 from anykube.backup.state import gather, seal
 from anykube.content.backup import key_prefix
 from anykube.content.certificates import BACKUP_KEY
-from anykube.content.etcd import CLIENT_PORT
+from anykube.content.etcd import CLIENT_PORT, client_url
 from anykube.errors import AnykubeError, BackupError, StateError, UsageError
 from anykube.observe.networks import routes
 from anykube.pki.authority import generate
@@ -40,6 +40,7 @@ from anykube.transports.forward import forwarded
 
 TRIES = 3
 """A compaction while a snapshot is saved changes what hashes are made of; it comes every five minutes."""
+OPEN_SECONDS = 1.0
 CHUNK = 1024 * 1024
 
 
@@ -71,19 +72,18 @@ async def create(
         programs = await _programs(cluster.spec.kubernetes.version, session.folders)
         session.draw([route.network for route in routes()])
         with to.staging() as folder:
-            taken = int(time.time())
-            node, snapshot = await _save(session, programs, folder / "snapshot.db", say)
-            recipients = session.recipients()
-            sealed = seal(gather(session.folder, session.record), recipients)
-            made = _manifest(session, node, taken, snapshot, sealed)
-            series = names.series(cluster.name, session.record.lineage)
-            name = names.archive_name(series, made.when, node)
-            target = folder / name
-            await asyncio.to_thread(write_archive, target, made, folder / "snapshot.db", sealed, recipients)
-            found = names.entry(name, target.stat().st_size)
+            for _ in range(TRIES):
+                made, target, proven = await _made(session, programs, folder, say)
+                if proven.compacted == made.snapshot.compacted:
+                    break
+            if (proven.hash, proven.compacted) != (made.snapshot.hash, made.snapshot.compacted):
+                raise BackupError(
+                    "What the snapshot restores is not what etcd holds.", evidence=[str(proven)]
+                )
+            found = names.entry(target.name, target.stat().st_size)
             await asyncio.to_thread(to.put, target)
     if found is None:
-        raise BackupError(f"{name} is not a name for an archive.")
+        raise BackupError(f"{target.name} is not a name for an archive.")
     return found, made
 
 
@@ -141,6 +141,24 @@ async def _programs(kubernetes: str, folders: Folders) -> Programs:
     return Programs(paths["etcd"], paths["etcdctl"], paths["etcdutl"])
 
 
+async def _made(
+    session: Session, programs: Programs, folder: Path, say: Callable[[str], None]
+) -> tuple[Manifest, Path, Holding]:
+    """An archive in a folder, and what its snapshot holds once restored: both at once, as each takes time."""
+    taken, path = int(time.time()), folder / "snapshot.db"
+    node, snapshot = await _save(session, programs, path, say)
+    recipients = session.recipients()
+    sealed = seal(gather(session.folder, session.record), recipients)
+    made = _manifest(session, node, taken, snapshot, sealed)
+    series = names.series(session.cluster.name, session.record.lineage)
+    target = folder / names.archive_name(series, made.when, node)
+    proven, _ = await asyncio.gather(
+        asyncio.to_thread(examine, programs, path, snapshot.revision),
+        asyncio.to_thread(write_archive, target, made, path, sealed, recipients),
+    )
+    return made, target, proven
+
+
 async def _save(
     session: Session, programs: Programs, target: Path, say: Callable[[str], None]
 ) -> tuple[str, Snapshot]:
@@ -159,7 +177,8 @@ async def _save(
 
 @asynccontextmanager
 async def _reached(session: Session, node: str) -> AsyncIterator[list[str]]:
-    """Arguments of etcdctl that reach the member of a node through SSH, with the node's own certificate."""
+    """Arguments of etcdctl that reach the member of a node, with the node's own certificate: directly where
+    its port is open to us, which is faster, else through SSH."""
     with tempfile.TemporaryDirectory(prefix="anykube-client-") as name:
         folder = Path(name)
         files = {
@@ -171,24 +190,30 @@ async def _reached(session: Session, node: str) -> AsyncIterator[list[str]]:
             path = folder / file
             path.touch(mode=0o600)
             path.write_bytes(session.secrets.part(secret, part).reveal())
+        flags = [f"--{file}={folder / file}" for file in files]
+        address = session.addresses().get(node, "")
+        if await _open_to_us(address):
+            yield [f"--endpoints={client_url(address)}", *flags]
+            return
         async with forwarded(session.transport(node), CLIENT_PORT) as port:
-            yield [f"--endpoints=https://127.0.0.1:{port}", *(f"--{file}={folder / file}" for file in files)]
+            yield [f"--endpoints={client_url('127.0.0.1', port)}", *flags]
+
+
+async def _open_to_us(address: str) -> bool:
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            _, writer = await asyncio.open_connection(address, CLIENT_PORT)
+    except OSError:  # TimeoutError is one
+        return False
+    writer.close()
+    return True
 
 
 def _taken(programs: Programs, client: Sequence[str], target: Path) -> Snapshot:
-    for _ in range(TRIES):
-        target.unlink(missing_ok=True)
-        save(programs, client, target)
-        revision = revision_of(programs, target)
-        live = holding(programs, client, revision, target.parent)
-        found = examine(programs, target, revision)
-        if found.compacted == live.compacted:
-            break
-    if (found.hash, found.compacted) != (live.hash, live.compacted):
-        raise BackupError(
-            "What the snapshot restores is not what etcd holds.", evidence=[f"{found}", f"{live}"]
-        )
-    return _described(target, revision, live)
+    target.unlink(missing_ok=True)
+    save(programs, client, target)
+    revision = revision_of(programs, target)
+    return _described(target, revision, holding(programs, client, revision, target.parent))
 
 
 def _described(snapshot: Path, revision: int, live: Holding) -> Snapshot:

@@ -88,9 +88,9 @@ def component(context: NodeContext) -> Component:
     return Component(NAME, files, service.unit, directories, (system.NAME,), traces=traces)
 
 
-def client_url(address: str) -> str:
+def client_url(address: str, port: int = CLIENT_PORT) -> str:
     """Where clients reach a member."""
-    return f"https://{_host(address)}:{CLIENT_PORT}"
+    return f"https://{_host(address)}:{port}"
 
 
 def peer_url(address: str) -> str:
