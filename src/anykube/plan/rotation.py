@@ -94,6 +94,7 @@ def turned(secrets: Mapping[str, SecretFacts], record: Record) -> Mapping[str, S
     """The secrets once every ring is as the record wants it; of a key yet to be made nothing is known."""
     after = dict(secrets)
     for name, known in secrets.items():
+        # How one more key is made does not matter here: nothing of it is known before.
         anything = SecretRequest(name, "")
         if known.keys and (turn := _turn(known, anything, record.rotations.get(name))):
             after[name] = _turned(known, turn[0])
