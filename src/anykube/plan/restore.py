@@ -63,7 +63,7 @@ def plan_restore(
     Whatever versions run now, this is no upgrade and no downgrade: the data comes with its own.
     """
     refuse_forbidden(cluster, previous)
-    ahead = plan(cluster, facts, record, blueprint)
+    ahead = plan(cluster, facts, replace(record, upgrade=None), blueprint)
     made = [ahead.phase(phase) for phase in BEFORE[:-1]]
     # A machine that does not exist yet is planned on what it will be, as everywhere.
     later = replace(facts, hosts={**known_hosts(facts, blueprint), **facts.hosts})

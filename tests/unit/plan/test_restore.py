@@ -14,12 +14,15 @@ from anykube.content.model import LocalFile
 from anykube.errors import PlanError
 from anykube.facts.etcd import cluster_of_one
 from anykube.facts.host import UnitFacts
+from anykube.facts.record import Upgrade
 from anykube.facts.snapshot import SnapshotFacts
 from anykube.plan import effects
+from anykube.plan.assemble import plan
 from anykube.plan.giving_back import plan_giving_back
 from anykube.plan.model import Phase, Plan
 from anykube.plan.recoverable import Recovery
 from anykube.plan.restore import BEFORE, Restore, plan_restore
+from anykube.spec.load import load
 
 SNAPSHOT = SnapshotFacts("/var/lib/anykube/restore/s.db", 12, 34, 56, "2026-11-20 12:00:00 UTC")
 CHANCE = random.Random(7)
@@ -159,8 +162,8 @@ def test_members_that_are_down_are_no_obstacle() -> None:
 
 def test_taken_back_everything_stops_before_any_data_returns() -> None:
     world = born("three")
-    plan = plan_giving_back(world.cluster, world.facts(), 7, ("demo-cp-2", "/s.db"))
-    steps = {step.id: step for step in plan.pending}
+    back = plan_giving_back(world.cluster, world.facts(), 7, ("demo-cp-2", "/s.db"))
+    steps = {step.id: step for step in back.pending}
     stops = tuple(f"demo-cp-{number}/stop" for number in (1, 2, 3))
     for number in (1, 2, 3):
         node = f"demo-cp-{number}"
@@ -176,5 +179,18 @@ def test_nothing_is_taken_back_while_a_node_with_data_is_silent() -> None:
     world.dead.add("demo-cp-3")
     with pytest.raises(PlanError, match="while demo-cp-3 does not answer"):
         plan_giving_back(world.cluster, world.facts(), 7, ("demo-cp-1", "/s.db"))
-    plan = plan_giving_back(world.cluster, world.facts(), 7, ("demo-cp-1", "/s.db"), ("demo-cp-3",))
-    assert "demo-cp-3/return" not in {step.id for step in plan.pending}
+    back = plan_giving_back(world.cluster, world.facts(), 7, ("demo-cp-1", "/s.db"), ("demo-cp-3",))
+    assert "demo-cp-3/return" not in {step.id for step in back.pending}
+
+
+def test_what_runs_now_makes_a_restore_no_downgrade() -> None:
+    world = born("three")
+    world.record = replace(world.record, upgrade=Upgrade("1.35.4", "1.36.3", 2))
+    older = load(world.cluster.model_dump_json(by_alias=True).replace("1.36.3", "1.35.4"), "test")
+    with pytest.raises(PlanError, match="downgrade"):
+        plan(older, world.facts(), world.record, world.blueprint(), world.cluster)
+    what = asked("demo-cp-1")
+    made = plan_restore(older, world.facts(), world.record, world.blueprint(), world.cluster, what)
+    assert made.phase(Phase.ARTIFACTS).pending
+    later = replace(world.record, upgrade=None)
+    assert plan(older, world.facts(), later, world.blueprint(), older).pending
