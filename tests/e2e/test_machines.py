@@ -23,7 +23,7 @@ from anykube.spec.load import load
 
 pytestmark = pytest.mark.e2e
 ANYKUBE = Path(__file__).parents[2] / ".venv/bin/anykube"
-NAME = "e2e-bare"
+NAME = "bare-machines"
 POOLS = (
     {"name": "cp", "roles": ["control-plane", "etcd"]},
     {"name": "worker", "roles": ["worker"]},
@@ -34,8 +34,8 @@ LISTING = "find /etc /usr/local /opt /var/lib /root -xdev -printf '%p %m %u\\n' 
 VOLATILE = ("/var/lib/systemd", "/etc/machine-id", "/var/lib/private", "/etc/resolv.conf", "/root/.cache")
 MOUNTED = ("/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet")
 """Mount points of LXC nodes: what was in them must go, they themselves cannot."""
-KEPT = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
-"""The user etcd stays: files of another owner of that number could remain (as Debian's packages do)."""
+KEPT = ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-")
+"""Copies that the programs make which add and remove users."""
 
 
 @pytest.fixture(scope="module")

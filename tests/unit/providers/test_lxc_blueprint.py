@@ -16,7 +16,7 @@ from anykube.facts.record import Record
 from anykube.plan.blueprint import settings_digest
 from anykube.plan.effects import EnsureSite
 from anykube.providers.lxc import host, recipe
-from anykube.providers.lxc.layout import Layout, write_text
+from anykube.providers.lxc.layout import NOTE, Layout, write_text
 from anykube.providers.lxc.provider import LxcProvider
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
@@ -57,9 +57,32 @@ def make_provider(cluster: Cluster, folder: Path) -> LxcProvider:
     )
 
 
+def make_node(folder: Path) -> None:
+    """A container that is complete, as far as its provider can see."""
+    node = Layout(folder / "lxc", folder / "cache", "demo").nodes / "demo-cp-1"
+    node.mkdir(parents=True)
+    write_text(node / NOTE, "{}")
+
+
 def make_lock(digest: str = "0" * 64) -> ArtifactLock:
     artifact = LockedArtifact("kubelet", "1.36.3", "amd64", "binary", "gomod", digest, 5)
     return ArtifactLock("1.36.3", "amd64", {"kubelet": artifact})
+
+
+def test_a_subnet_that_another_cluster_took_first_is_chosen_anew(tmp_path: Path) -> None:
+    wanted = make_cluster()
+    first = make_provider(wanted, tmp_path).blueprint(nodes(wanted), RECORD, None, ())
+    subnet = first.choices["subnet"]
+    begun = replace(RECORD, site=dict(first.choices), addresses=dict(first.addresses))
+    again = make_provider(wanted, tmp_path).blueprint(nodes(wanted), begun, None, ())
+    assert again.addresses == first.addresses
+    later = make_provider(wanted, tmp_path).blueprint(nodes(wanted), begun, None, (subnet,))
+    assert later.choices["subnet"] != subnet
+    assert not set(later.addresses.values()) & set(first.addresses.values())
+    # Once there is a node, the subnet stays, whoever routes it too.
+    make_node(tmp_path)
+    kept = make_provider(wanted, tmp_path).blueprint(nodes(wanted), begun, None, (subnet,))
+    assert kept.choices["subnet"] == subnet
 
 
 def test_parts_in_order_and_sizes(tmp_path: Path) -> None:
@@ -79,7 +102,8 @@ def test_the_record_is_kept_when_the_cluster_grows(tmp_path: Path) -> None:
     first = make_provider(small, tmp_path).blueprint(nodes(small), RECORD, None, [])
     addresses = {name: machine.address for name, machine in first.machines.items()}
     record = replace(RECORD, site=first.choices, addresses=addresses)
-    # By now this machine routes the subnet itself.
+    # By now this machine has nodes, and routes the subnet itself.
+    make_node(tmp_path)
     second = make_provider(large, tmp_path).blueprint(nodes(large), record, None, ["10.81.0.0/24"])
     assert second.choices == first.choices
     assert {name: second.machines[name].address for name in addresses} == addresses

@@ -43,6 +43,16 @@ def hardware_address(folder: PurePath) -> str:
     return ":".join(["02", *(digest[index : index + 2] for index in range(0, 10, 2))])
 
 
+def overlaps(subnet: str | None, occupied: Sequence[str]) -> bool:
+    """Whether a subnet has addresses in common with networks that are in use."""
+    return subnet is not None and any(network.overlaps(_network(subnet)) for network in _used(occupied))
+
+
+def _used(occupied: Sequence[str]) -> list[IPv4Network]:
+    networks = [ip_network(text, strict=False) for text in occupied]
+    return [found for found in networks if isinstance(found, IPv4Network) and found.prefixlen > 0]
+
+
 def choose_subnet(wanted: str | None, recorded: str | None, occupied: Sequence[str]) -> IPv4Network:
     """The node network: as recorded, else as the object says, else the first candidate that is free."""
     if recorded is not None:
@@ -52,8 +62,7 @@ def choose_subnet(wanted: str | None, recorded: str | None, occupied: Sequence[s
                 remedy=f"set subnet to {recorded} or leave it out, or destroy the cluster first",
             )
         return _network(recorded)
-    used = [ip_network(text, strict=False) for text in occupied]
-    used = [network for network in used if network.version == 4 and network.prefixlen > 0]
+    used = _used(occupied)
     if wanted is not None:
         chosen = _network(wanted)
         clash = next((network for network in used if network.overlaps(chosen)), None)

@@ -133,7 +133,7 @@ async def _refuse_used(subnet: IPv4Network) -> None:
         raise ProviderError(
             f"The nodes' subnet {subnet} is routed elsewhere on this machine now.",
             evidence=[f"route to {', '.join(used)}"],
-            remedy="destroy the cluster and make it again, or remove that route",
+            remedy="anykube apply: while there are no nodes another subnet is chosen; else remove that route",
         )
 
 

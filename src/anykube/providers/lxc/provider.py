@@ -33,6 +33,7 @@ from anykube.transports.base import Endpoint
 
 ROOT = Path("/var/lib/anykube/lxc")
 ROOTFS, SOFTWARE, NETWORK = "rootfs", "software", "network"
+INTERFACES = Path("/sys/class/net")
 
 
 class LxcProvider:
@@ -62,8 +63,12 @@ class LxcProvider:
         spec = self._cluster.spec
         lxc = spec.machines.provider.lxc
         occupied = (*taken, *self._reserved, spec.network.pods, spec.network.services)
-        subnet = addressing.choose_subnet(lxc.subnet if lxc else None, record.site.get("subnet"), occupied)
         bridge = addressing.bridge_name(self._cluster.name)
+        recorded = record.site.get("subnet")
+        if not self._begun(bridge) and addressing.overlaps(recorded, (*taken, *self._reserved)):
+            # Another cluster was quicker: chosen at the same time, its network was made first.
+            recorded = None
+        subnet = addressing.choose_subnet(lxc.subnet if lxc else None, recorded, occupied)
         carried = endpoint_kind(self._cluster) is EndpointKind.VIRTUAL_IP
         virtual = spec.endpoint.address if carried else None
         addresses = addressing.assign(nodes, subnet, record.addresses, virtual)
@@ -82,6 +87,10 @@ class LxcProvider:
             baked=needed(self._cluster),
             for_births=frozenset({ROOTFS, SOFTWARE}),
         )
+
+    def _begun(self, bridge: str) -> bool:
+        """Whether nodes, or the network between them, exist: from then on the subnet is fixed."""
+        return bool(self._layout.complete_nodes()) or (INTERFACES / bridge).exists()
 
     async def observe(self) -> SiteFacts:
         """What exists now; see Provider."""
