@@ -183,10 +183,16 @@ def _moving(electors: Electors, members: Mapping[str, Member]) -> Iterator[tuple
 
 
 def _dead(electors: Electors, members: Mapping[str, Member]) -> Iterator[tuple[str, Member]]:
-    """Members that do not answer and will not: not wanted any more, or never started on what is not there."""
+    """Members that do not answer and will not: not wanted any more, or never started on what is not there.
+
+    And learners on machines that leave: etcd has one learner at a time, and those that join wait for it.
+    """
     answering = {view.member_id for view in electors.etcd.views.values()}
     staying = {node.name for node in electors.wanted}
     for name, member in members.items():
+        if member.learner and name not in staying:
+            yield name, member
+            continue
         if member.id in answering or name in electors.asleep:
             continue
         wanted = name in electors.nodes
