@@ -146,6 +146,7 @@ def _restore(asked: Restoring) -> Restore:
 def journal_of(
     path: Path, archive: Archive, text: str, source: str, lost: Collection[str], here: Record | None
 ) -> Restoring:
+    """The journal of a restore that begins; `node` is yet to be chosen. `here`: the record of before."""
     snapshot = archive.manifest.snapshot
     return Restoring(
         archive=str(path),

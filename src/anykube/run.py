@@ -69,6 +69,8 @@ class Run:
         self._journal = journal
         self._listener = emit
         self._stop = stop
+        self._again = "anykube apply"
+        """What goes on with what this run leaves undone."""
         self._started = time.monotonic()
         self._lost: set[str] = set()
         """Targets with a failed or blocked step, or an obstacle: later phases leave them alone."""
@@ -98,6 +100,7 @@ class Run:
     ) -> Report:
         """The phases up to etcd's new beginning, each planned anew by `look_again` after the one before; then
         all of apply. `begun` is called between them, before anything can write to the new etcd."""
+        self._again = again
         report, current, outcomes = Report(first), first, list[Outcome]()
         self._emit(RunStarted(first.cluster, self._journal.run if self._journal else "", "restore"))
         for phase in BEFORE:
@@ -140,7 +143,7 @@ class Run:
             if phase is Phase.BOOTSTRAP:
                 self._session.note_birth()
             current, report.status = await look(self._session)
-        self._finish(report, current, outcomes, "anykube apply", ahead)
+        self._finish(report, current, outcomes, self._again, ahead)
         self._session.note_upgraded()
         return report
 
