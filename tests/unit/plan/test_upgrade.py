@@ -1,5 +1,5 @@
-"""Upgrades in the planner's world: the order keeps the version skew policy, killed anywhere; a node that fails
-goes back; what may not begin is refused with the way that leads there."""
+"""Upgrades in the planner's world: the order keeps the version skew policy, killed anywhere; a node that
+fails goes back; what may not begin is refused with the way that leads there."""
 
 from __future__ import annotations
 
