@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from anykube.plan.model import Plan as Plan
     from anykube.plan.render import lines as plan_lines
     from anykube.plan.status import Status as Status
+    from anykube.resetting import reset as reset
+    from anykube.resetting import reset_machine as reset_machine
     from anykube.run import Report as Report
     from anykube.safekeeping import create as create_backup
     from anykube.safekeeping import entries as list_backups
@@ -103,6 +105,8 @@ _HOMES = {
     "place_of_backups": "anykube.safekeeping:place_of",
     "plan_lines": "anykube.plan.render:lines",
     "replace": "anykube.workflow",
+    "reset": "anykube.resetting",
+    "reset_machine": "anykube.resetting",
     "run_on": "anykube.access",
     "save_plan": "anykube.state.planfile",
     "status": "anykube.workflow",
@@ -147,6 +151,8 @@ __all__ = [
     "place_of_backups",
     "plan_lines",
     "replace",
+    "reset",
+    "reset_machine",
     "run_on",
     "save_plan",
     "status",

@@ -36,7 +36,11 @@ stop_units() {
     # The kubelet first, as it starts again what others stop; etcd last, as API servers wait for it.
     first= rest= last=
     for unit in $units; do
-        case $unit in kubelet.service) first=$unit ;; etcd.service) last=$unit ;; *) rest="$rest $unit" ;; esac
+        case $unit in
+            kubelet.service) first=$unit ;;
+            etcd.service) last=$unit ;;
+            *) rest="$rest $unit" ;;
+        esac
     done
     for some in "$first" "$rest" "$last"; do
         [ -n "$some" ] || continue
