@@ -63,7 +63,7 @@ def command(  # noqa: PLR0913  options of a command
 
 
 def endpoint_of(address: str, host_key: str) -> Endpoint:
-    """Where [USER@]HOST[:PORT] is reached. Without a host key, that of ~/.ssh/known_hosts; or HostKeyError."""
+    """How [USER@]HOST[:PORT] is reached; without a host key, that of ~/.ssh/known_hosts or HostKeyError."""
     from anykube.transports.base import Endpoint
     from anykube.transports.known import known_key
 

@@ -83,7 +83,7 @@ class KubernetesFacts:
     objects: Mapping[str, ObjectFacts] = field(default_factory=dict)
     workloads: Mapping[str, WorkloadFacts] = field(default_factory=dict)
     inventory: Mapping[str, str] = field(default_factory=dict)
-    """The objects that we applied earlier and that still exist, by name, and the addon that each belongs to."""
+    """The objects that we applied earlier and that still exist, by name, and the addon that each is of."""
     pods_on: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     budgets: Mapping[str, int] = field(default_factory=dict)
     endpoint: str = ""
