@@ -20,7 +20,8 @@ from anykube.plan.model import Plan
 from anykube.plan.remove import plan_remove
 from anykube.plan.road import ROLL
 from anykube.plan.status import Status
-from anykube.plan.upgrade import PLAIN, Asked, version_to_go_back_to
+from anykube.plan.upgrade import PLAIN, Asked
+from anykube.plan.upgrade_rules import version_to_go_back_to
 from anykube.run import Report, Run, look, observe_cluster, refuse_stale
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster

@@ -25,7 +25,8 @@ from anykube.plan.renewal import plan_overdue
 from anykube.plan.replacing import as_if_gone, refuse_replacing
 from anykube.plan.rotation import refuse_while_rotating, rotation_notes
 from anykube.plan.rules import refuse_forbidden
-from anykube.plan.upgrade import PLAIN, Asked, foreseen, refuse_upgrade, upgrade_of
+from anykube.plan.upgrade import PLAIN, Asked, foreseen, upgrade_of
+from anykube.plan.upgrade_rules import refuse_upgrade
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 

@@ -22,7 +22,8 @@ from anykube.facts.record import Upgrade
 from anykube.plan.effects import DrainNode, KeepFiles, PlaceFiles, SaveSnapshot, SetUnit, StageFiles
 from anykube.plan.model import Phase, Step
 from anykube.plan.road import lanes
-from anykube.plan.upgrade import Asked, is_open
+from anykube.plan.upgrade import Asked
+from anykube.plan.upgrade_rules import is_open
 from anykube.spec.load import load
 from anykube.spec.model import Cluster, Window
 
