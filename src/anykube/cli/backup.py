@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anykube.spec.model import Cluster
 
 app = typer.Typer(
-    help="Backups: etcd, keys, the object and the record, in one encrypted archive.",
+    help="Make, list and prove backups: etcd, keys, object, record.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

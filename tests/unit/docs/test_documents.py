@@ -208,4 +208,4 @@ def test_decisions_are_numbered_and_complete() -> None:
         assert text.startswith(f"# {number}. ")
         assert re.search(r"^Status: \w+, \d{4}-\d{2}-\d{2}\.$", text, re.MULTILINE)
         for part in ("Context", "Decision", "Consequences", "Non-goals"):
-            assert f"\n**{part}.** " in text, f"{file.name}: {part}"
+            assert f"\n**{part}.**" in text, f"{file.name}: {part}"

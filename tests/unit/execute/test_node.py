@@ -514,9 +514,7 @@ async def test_data_that_was_there_before_us_stays(host: SimulatedHost, hand: No
     assert host.path("/var/lib/etcd/theirs").read_text() == "keep"
 
 
-async def test_files_and_modes_that_were_there_before_come_back(
-    host: SimulatedHost, hand: NodeHand
-) -> None:
+async def test_files_and_modes_that_were_there_before_come_back(host: SimulatedHost, hand: NodeHand) -> None:
     folder, config = host.path("/etc/app"), host.path(CONFIG.path)
     folder.mkdir(mode=0o750)
     config.write_text("theirs\n")
