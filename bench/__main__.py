@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import add_worker, backup, bring_up, certificates, failover, no_op, plan_time
+from bench import add_worker, backup, bring_up, certificates, failover, no_op, plan_time, upgrade
 from bench.figures import Row, load_average, table
 from bench.images import software
 from bench.shape import Shape, shape
@@ -21,8 +21,10 @@ from bench.shape import Shape, shape
 RESULTS = Path(__file__).parent / "results"
 NAMES = (
     *("plan", "no-op", "bring-up", "high-availability", "failover", "add-worker"),
-    *("certificates", "backup"),
+    *("certificates", "backup", "upgrade"),
 )
+CONTESTS = ("bring-up", "high-availability", "upgrade")
+"""Those whose rounds may fail, each by itself."""
 
 
 def main() -> int:
@@ -40,7 +42,7 @@ def main() -> int:
         if rows:
             _write({**kept, "ended": _now(), "load at end": load_average()}, rows)
             print(table(rows))
-    contests = (*kept.get("bring-up", ()), *kept.get("high-availability", ()))
+    contests = [contest for name in CONTESTS for contest in kept.get(name, ())]
     return 1 if any(contest["failures"] for contest in contests) else 0
 
 
@@ -71,6 +73,10 @@ async def _measure(name: str, options: argparse.Namespace) -> tuple[list[Row], A
         case "certificates":
             renewals = await certificates.measure(runs, lock, _say)
             return certificates.report(renewals), renewals
+        case "upgrade":
+            sizes = (chosen or upgrade.SHAPES)[: 1 if options.quick else None]
+            upgrades = await upgrade.measure(sizes, runs, say=_say)
+            return upgrade.report(upgrades), [contest.as_dict() for contest in upgrades]
     several = name == "high-availability"
     topologies = chosen or (bring_up.HIGH_AVAILABILITY if several else bring_up.BRING_UP)
     contests = await bring_up.measure(topologies[: 1 if options.quick else None], runs, lock, _say)

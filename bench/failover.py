@@ -83,7 +83,7 @@ async def _cut(made: Site, number: int) -> Run:
         victim = made.planes[number % len(made.planes)]
         watcher = os.getpid()
         if endpoint.host == LOOPBACK:
-            watcher = _process(made, next(node.name for node in made.nodes if not node.control_plane))
+            watcher = process(made, next(node.name for node in made.nodes if not node.control_plane))
         else:
             argv = ["ip", "-o", "address"]
             said = await asyncio.gather(*(session.transport(name).run(argv) for name in made.planes))
@@ -100,7 +100,7 @@ async def _cut(made: Site, number: int) -> Run:
     return {**figures(seen, cut), "load": load}
 
 
-def _process(made: Site, node: str) -> int:
+def process(made: Site, node: str) -> int:
     """The first process of a machine, as this one numbers it."""
     argv = [*_lxc(made, "lxc-info", node), "-p", "-H"]
     return int(subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout)

@@ -27,24 +27,24 @@ PATH = f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin"
 STATIC_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd")
 
 
-async def software() -> ArtifactLock:
+async def software(version: str = DEFAULT_VERSION) -> ArtifactLock:
     """The lock for both sides: what anykube uses, kubeadm, and the images of its static pods."""
     store = Store(cache_dir() / "artifacts")
     names = {*needed(load(cluster_text("bench", Shape(1, 1)), "bench")), *STATIC_PODS, "kubeadm", "flanneld"}
-    lock = await fetch(DEFAULT_VERSION, sorted(names), arch=arch(), store=store, report=ignore)
+    lock = await fetch(version, sorted(names), arch=arch(), store=store, report=ignore)
     made = [await _image(name, lock, store) for name in STATIC_PODS]
     used = {name: item for name, item in lock.artifacts.items() if name != "flanneld"}
     return ArtifactLock(lock.kubernetes, lock.arch, used | {item.name: item for item in made})
 
 
-def tag(program: str) -> str:
-    """The tag by which kubeadm asks for an image."""
-    return release(DEFAULT_VERSION).etcd if program == "etcd" else f"v{DEFAULT_VERSION}"
+def tag(program: str, version: str) -> str:
+    """The tag by which kubeadm of this version asks for an image."""
+    return release(version).etcd if program == "etcd" else f"v{version}"
 
 
 async def _image(program: str, lock: ArtifactLock, store: Store) -> LockedArtifact:
     name, binary = f"image-{program}", lock.artifacts[program]
-    reference = f"{REGISTRY}/{program}:{tag(program)}"
+    reference = f"{REGISTRY}/{program}:{tag(program, lock.kubernetes)}"
     key = index_key("bench", "\n".join((FORMAT, reference, binary.sha256)), name)
     stored = store.recall(key)
     if stored is None:

@@ -84,7 +84,7 @@ class Kubeadm:
         if members := [name for name in self._names(Role.ETCD) if name not in planes]:
             await self._start_etcd(members, planes[0])
         command = ("kubeadm", "init", f"--config={CONFIG}", f"--skip-phases={SKIPPED}", "--upload-certs")
-        said = await self._on(planes[0], *command)
+        said = await self.on(planes[0], *command)
         found = re.search(r"sha256:[0-9a-f]{64}", said.stdout)
         if found is None:
             raise RuntimeError(f"kubeadm init said no hash of its CA: {said.stdout[-2000:]}")
@@ -100,7 +100,7 @@ class Kubeadm:
         """One more node."""
         server = f"{self._contexts[0].address}:{API_PORT}"
         plane = ("--control-plane", f"--certificate-key={CERTIFICATE_KEY}")
-        await self._on(
+        await self.on(
             name,
             "kubeadm",
             "join",
@@ -114,16 +114,16 @@ class Kubeadm:
 
     async def _start_etcd(self, members: Sequence[str], head: str) -> None:
         """The documented way, but that all members make their certificates at once, each its own."""
-        await self._on(members[0], "kubeadm", "init", "phase", "certs", "etcd-ca", f"--config={CONFIG}")
+        await self.on(members[0], "kubeadm", "init", "phase", "certs", "etcd-ca", f"--config={CONFIG}")
         await self._copy(members[0], members[1:], AUTHORITY)
-        await asyncio.gather(*(self._on(name, "sh", "-c", MEMBER) for name in members))
+        await asyncio.gather(*(self.on(name, "sh", "-c", MEMBER) for name in members))
         await self._copy(members[0], [head], CLIENT)
 
     async def _copy(self, source: str, targets: Sequence[str], files: Sequence[str]) -> None:
-        packed = await self._on(source, "sh", "-c", f"tar -C {PKI} -c {' '.join(files)} | base64")
+        packed = await self.on(source, "sh", "-c", f"tar -C {PKI} -c {' '.join(files)} | base64")
         unpack = f"mkdir -p {PKI} && base64 -d | tar -C {PKI} -x"
         stdin = packed.stdout.encode()
-        await asyncio.gather(*(self._on(name, "sh", "-c", unpack, stdin=stdin) for name in targets))
+        await asyncio.gather(*(self.on(name, "sh", "-c", unpack, stdin=stdin) for name in targets))
 
     async def _addons(self, head: str) -> None:
         # No balancer of ours runs here: flannel reaches the API where kubeadm's own components do.
@@ -132,7 +132,7 @@ class Kubeadm:
         items = [*found["flannel"], *found["dns"]]
         whole = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
         apply = ("kubectl", f"--kubeconfig={ADMIN}", "apply", "--server-side", "--validate=false", "-f", "-")
-        await self._on(head, *apply, stdin=whole.encode())
+        await self.on(head, *apply, stdin=whole.encode())
 
     async def _prepare(self, context: NodeContext) -> None:
         name = context.node.name
@@ -159,12 +159,13 @@ class Kubeadm:
         if alone:
             await hand.set_unit("kubelet.service", "started")
         else:
-            await self._on(name, "systemctl", "enable", "kubelet.service")
+            await self.on(name, "systemctl", "enable", "kubelet.service")
 
     def _names(self, role: Role) -> list[str]:
         return [context.node.name for context in self._contexts if role in context.node.roles]
 
-    async def _on(self, node: str, *argv: str, stdin: bytes | None = None) -> Result:
+    async def on(self, node: str, *argv: str, stdin: bytes | None = None) -> Result:
+        """Run a command on a node. RuntimeError with what it said unless it succeeds."""
         result = await self._session.transport(node).run(argv, stdin=stdin, seconds=COMMAND_SECONDS)
         if result.status:
             raise RuntimeError(f"{node}: {' '.join(argv)}: {result.stdout[-3000:]}{result.stderr[-3000:]}")

@@ -80,7 +80,7 @@ def etcd_config(context: NodeContext) -> str:
     name, address = context.node.name, context.address
     members = [(member, etcd.peer_url(where)) for member, where in context.etcd_members]
     local = {
-        "imageTag": tag("etcd"),
+        "imageTag": _etcd_tag(context),
         "serverCertSANs": [address],
         "peerCertSANs": [address],
         "extraArgs": _arguments(
@@ -135,7 +135,7 @@ def _common(context: NodeContext) -> dict[str, Any]:
 
 def _etcd(context: NodeContext) -> dict[str, Any]:
     if context.node.etcd:
-        return {"local": {"imageTag": tag("etcd")}}
+        return {"local": {"imageTag": _etcd_tag(context)}}
     return {
         "external": {
             "endpoints": [etcd.client_url(address) for _, address in context.etcd_members],
@@ -144,6 +144,10 @@ def _etcd(context: NodeContext) -> dict[str, Any]:
             "keyFile": f"{PKI}/apiserver-etcd-client.key",
         }
     }
+
+
+def _etcd_tag(context: NodeContext) -> str:
+    return tag("etcd", context.cluster.spec.kubernetes.version)
 
 
 def _limits() -> Mapping[str, str]:

@@ -116,9 +116,9 @@ def cluster_text(name: str, shape: Shape, **spec: Any) -> str:
 
 
 @asynccontextmanager
-async def site(name: str, shape: Shape, lock: ArtifactLock) -> AsyncIterator[Site]:
+async def site(name: str, shape: Shape, lock: ArtifactLock, **spec: Any) -> AsyncIterator[Site]:
     """A cluster of which nothing exists yet but its artifact lock. All of it is gone afterwards."""
-    text = cluster_text(name, shape)
+    text = cluster_text(name, shape, **spec)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         made = Site(load(text, name), text, Path(folder))
         made.file.write_text(text)
