@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from anykube.access import journal_of as journal_of
     from anykube.access import run_on as run_on
     from anykube.access import write_kubeconfig as write_kubeconfig
+    from anykube.adopt import adopt as adopt_cluster
+    from anykube.certificates import certificates as list_certificates
     from anykube.checkup import checkup as doctor
     from anykube.errors import AnykubeError as AnykubeError
     from anykube.errors import SpecError as SpecError
@@ -46,8 +48,11 @@ if TYPE_CHECKING:
     from anykube.plan.model import Plan as Plan
     from anykube.plan.render import lines as plan_lines
     from anykube.plan.status import Status as Status
+    from anykube.renewal import renew as renew_certificates
     from anykube.resetting import reset as reset
     from anykube.resetting import reset_machine as reset_machine
+    from anykube.restore import restore as restore_backup
+    from anykube.rotation import rotate as rotate_keys
     from anykube.run import Report as Report
     from anykube.safekeeping import create as create_backup
     from anykube.safekeeping import entries as list_backups
@@ -87,6 +92,7 @@ _HOMES = {
     "StopFlag": "anykube.execute.engine",
     "Verdict": "anykube.facts.checks",
     "admin_kubeconfig": "anykube.access",
+    "adopt_cluster": "anykube.adopt:adopt",
     "apply": "anykube.workflow",
     "create_backup": "anykube.safekeeping:create",
     "destroy": "anykube.workflow",
@@ -97,6 +103,7 @@ _HOMES = {
     "journal_of": "anykube.access",
     "list_artifacts": "anykube.software:listing",
     "list_backups": "anykube.safekeeping:entries",
+    "list_certificates": "anykube.certificates:certificates",
     "load_file": "anykube.objectfile",
     "load_plan": "anykube.state.planfile",
     "load_text": "anykube.spec.load:load",
@@ -104,9 +111,12 @@ _HOMES = {
     "nodes": "anykube.spec.nodes",
     "place_of_backups": "anykube.safekeeping:place_of",
     "plan_lines": "anykube.plan.render:lines",
+    "renew_certificates": "anykube.renewal:renew",
     "replace": "anykube.workflow",
     "reset": "anykube.resetting",
     "reset_machine": "anykube.resetting",
+    "restore_backup": "anykube.restore:restore",
+    "rotate_keys": "anykube.rotation:rotate",
     "run_on": "anykube.access",
     "save_plan": "anykube.state.planfile",
     "status": "anykube.workflow",
@@ -133,6 +143,7 @@ __all__ = [
     "StopFlag",
     "Verdict",
     "admin_kubeconfig",
+    "adopt_cluster",
     "apply",
     "create_backup",
     "destroy",
@@ -143,6 +154,7 @@ __all__ = [
     "journal_of",
     "list_artifacts",
     "list_backups",
+    "list_certificates",
     "load_file",
     "load_plan",
     "load_text",
@@ -150,9 +162,12 @@ __all__ = [
     "nodes",
     "place_of_backups",
     "plan_lines",
+    "renew_certificates",
     "replace",
     "reset",
     "reset_machine",
+    "restore_backup",
+    "rotate_keys",
     "run_on",
     "save_plan",
     "status",
