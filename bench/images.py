@@ -20,7 +20,7 @@ from anykube.spec.load import load
 from bench.lab import cluster_text
 from bench.shape import Shape
 
-FORMAT = "1"
+FORMAT = "2"
 """Raise it when an image here is made differently from the same binaries."""
 PROGRAMS = "/usr/local/bin"
 PATH = f"{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -66,12 +66,15 @@ async def _content(program: str, reference: str, lock: ArtifactLock, store: Stor
     environment = {"PATH": PATH}
     if program != "kube-proxy":
         return Image(reference, lock.arch, files, (place,), environment=environment)
-    # kube-proxy calls nft; the image of flannel has it, with its libraries.
+    # kube-proxy calls nft; the image of flannel has it, with its libraries. nft must know the names of
+    # protocols besides: without them a second kube-proxy takes the entries of the first for strange ones,
+    # and its removal of these takes its own away.
     recipe, distro = images.RECIPES["image-flannel"], DistroSource()
     closures = [await distro.closure(package) for package in recipe.with_dependencies]
-    packages = dict.fromkeys([*recipe.packages, *(name for names in closures for name in names)])
+    packages = dict.fromkeys([*recipe.packages, "netbase", *(name for names in closures for name in names)])
     root = await distro.unpack(tuple(packages), workdir)
     binaries = {"flanneld": store.path(lock.artifacts["flanneld"].sha256)}
     flannel = images.assemble("image-flannel", reference, lock.arch, binaries, root)
     tools = {path: content for path, content in flannel.files.items() if path != "/opt/bin/flanneld"}
+    files["/etc/protocols"] = Content(root / "etc/protocols", 0o644)
     return Image(reference, lock.arch, {**tools, **files}, (place,), environment=environment)

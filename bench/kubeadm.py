@@ -19,6 +19,7 @@ from anykube.content.context import API_PORT, NodeContext
 from anykube.content.model import ArtifactFile, File, Source, Text
 from anykube.content.node import components
 from anykube.content.paths import UNITS
+from anykube.errors import TransportError
 from anykube.execute.node import NodeHand
 from anykube.observe.cluster import observe
 from anykube.plan.contexts import contexts
@@ -166,7 +167,10 @@ class Kubeadm:
 
     async def on(self, node: str, *argv: str, stdin: bytes | None = None) -> Result:
         """Run a command on a node. RuntimeError with what it said unless it succeeds."""
-        result = await self._session.transport(node).run(argv, stdin=stdin, seconds=COMMAND_SECONDS)
+        try:
+            result = await self._session.transport(node).run(argv, stdin=stdin, seconds=COMMAND_SECONDS)
+        except TransportError as error:
+            raise RuntimeError(f"{node}: {' '.join(argv)}: {error}") from error
         if result.status:
             raise RuntimeError(f"{node}: {' '.join(argv)}: {result.stdout[-3000:]}{result.stderr[-3000:]}")
         return result
