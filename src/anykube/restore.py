@@ -132,7 +132,7 @@ async def abort(
         session.record = session.records.load() or session.record
         placement = Placement(session.folder, session.fence)
         if not asked.epoch:  # no node was touched
-            placement.take_back()
+            _take_back(session, placement)
             placement.discard()
             return Report(Plan(name, ()))
         facts = await observe_cluster(session)
@@ -140,16 +140,21 @@ async def abort(
         if not approve(made):
             return Report(made, approved=False)
         restoring.save(session.folder, dataclasses.replace(asked, stage=Stage.RETURNING))
-        placement.take_back()
-        if old := placement.record_before():
-            record = dataclasses.replace(session.record, rotations=old.rotations, upgrade=old.upgrade)
-            session.record = session.records.save(record)
+        _take_back(session, placement)
         begin(session, asked.before, session.record.source)
         with start_run(session.folder, datetime.now(UTC)) as journal:
             run = Run(session, journal, emit, stop or StopFlag())
             report = await run.recover(made, frozenset(), f"anykube restore --abort -c {name}")
         placement.discard()
         return report
+
+
+def _take_back(session: Session, placement: Placement) -> None:
+    """What was here before the restore is in its place again, and so is what was under way."""
+    placement.take_back()
+    if old := placement.record_before():
+        record = dataclasses.replace(session.record, rotations=old.rotations, upgrade=old.upgrade)
+        session.record = session.records.save(record)
 
 
 def _refuse_other(session: Session, archive: Archive) -> None:

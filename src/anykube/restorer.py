@@ -23,6 +23,7 @@ from anykube.plan.model import Plan
 from anykube.plan.recoverable import Recovery
 from anykube.plan.restorable import newest_run, refuse_foreign
 from anykube.plan.restore import Restore, plan_restore
+from anykube.plan.rollback import plan_rollback
 from anykube.run import Report, Run, look, observe_cluster
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
@@ -106,7 +107,7 @@ async def finish(session: Session, asked: Restoring, emit: Sink, stop: StopFlag 
         if asked.stage is Stage.SERVING:
             report = await run.apply(made, None)
         else:
-            command = f"anykube restore -c {session.cluster.name}"
+            command = asked.command(session.cluster.name)
             report = await run.restore(made, lambda: again(session, asked), begun, command)
     await asyncio.to_thread(Placement(session.folder, session.fence).finish, f"{OLD}-{asked.epoch}")
     return report
@@ -132,15 +133,15 @@ async def again(session: Session, asked: Restoring) -> Plan:
     if asked.stage is Stage.SERVING:
         return (await look(session))[0]
     facts = await observe_cluster(session)
-    return plan_restore(
-        session.cluster, facts, session.record, session.blueprint, session.previous, _restore(asked)
-    )
+    make = plan_rollback if asked.file else plan_restore
+    return make(session.cluster, facts, session.record, session.blueprint, session.previous, _restore(asked))
 
 
 def _restore(asked: Restoring) -> Restore:
-    found = SnapshotFacts(PLACE, asked.revision, asked.keys, asked.size, asked.taken)
+    found = SnapshotFacts(asked.file or PLACE, asked.revision, asked.keys, asked.size, asked.taken)
     recovery = Recovery(asked.node, frozenset(asked.lost), found, asked.token, despite_quorum=True)
-    return Restore(recovery, LocalFile(SNAPSHOT, asked.sha256), returns=bool(asked.before))
+    brought = None if asked.file else LocalFile(SNAPSHOT, asked.sha256)
+    return Restore(recovery, brought, returns=bool(asked.before))
 
 
 def journal_of(

@@ -21,7 +21,7 @@ from anykube.plan.remove import plan_remove
 from anykube.plan.road import ROLL
 from anykube.plan.status import Status
 from anykube.plan.upgrade import PLAIN, Asked
-from anykube.plan.upgrade_rules import version_to_go_back_to
+from anykube.plan.upgrade_rules import way_back
 from anykube.run import Report, Run, look, observe_cluster, refuse_stale
 from anykube.session import Folders, Session
 from anykube.spec.model import Cluster
@@ -105,9 +105,11 @@ async def apply(  # noqa: PLR0913  all but the first by name
                 return await run.apply(first, saved)
 
 
-def version_before(cluster: Cluster, folders: Folders | None = None) -> str:
-    """The version that `rollback` leads to. PlanError if there is no way back."""
-    return version_to_go_back_to(Session(cluster, folders).record)
+def upgrade_to_undo(cluster: Cluster, folders: Folders | None = None) -> Upgrade:
+    """The upgrade that `rollback` undoes. PlanError if there is no way back."""
+    session = Session(cluster, folders)
+    restoring.refuse(session.folder, "a rollback")
+    return way_back(session.record)
 
 
 def _pausing(cluster: Cluster, pause: str, emit: Sink, stop: StopFlag) -> Sink:

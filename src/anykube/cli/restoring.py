@@ -57,13 +57,43 @@ def run_restore(
     return _ended(report, output)
 
 
-def run_go_on(name: str, lost: Sequence[str], output: Output, *, yes: bool) -> int:
-    """anykube restore -c NAME."""
+def run_go_on(name: str, lost: Sequence[str], output: Output, *, yes: bool, what: str = "restore") -> int:
+    """anykube restore -c NAME, or rollback once more."""
     from anykube.restore import go_on
 
     async def work(stop: StopFlag, show: Progress) -> Report:
-        approve = _approval("finish the restore", yes=yes)
+        approve = _approval(f"finish the {what}", yes=yes)
         return await go_on(name, lost=lost, approve=approve, emit=show, stop=stop)
+
+    return _ended(run_to_its_end(work, output), output)
+
+
+def run_rollback(
+    version: str, lost: Sequence[str], file: Path | None, name: str | None, output: Output, *, yes: bool
+) -> int:
+    """anykube rollback across minor versions. The file has the old version once it is agreed to."""
+    from anykube.cli.running import with_other_version
+    from anykube.rollback import rollback
+
+    wanted, keep = with_other_version(version, file, name)
+    approve = _approval("undo the upgrade", yes=yes)
+
+    def agreed(plan: Plan) -> bool:
+        answer = approve(plan)
+        if answer:
+            keep()
+        return answer
+
+    async def work(stop: StopFlag, show: Progress) -> Report:
+        return await rollback(
+            wanted.cluster,
+            text=wanted.text,
+            source=wanted.source,
+            lost=lost,
+            approve=agreed,
+            emit=show,
+            stop=stop,
+        )
 
     return _ended(run_to_its_end(work, output), output)
 

@@ -96,6 +96,14 @@ def change_version(
     drain_seconds: float,
 ) -> int:
     """anykube upgrade and rollback: the object with another version, and its file, if it came from one."""
+    wanted, keep = with_other_version(version, file, name)
+    return apply_target(wanted, output, yes=yes, drain_seconds=drain_seconds, keep=keep, asked=asked)
+
+
+def with_other_version(
+    version: str, file: Path | None, name: str | None
+) -> tuple[Target, Callable[[], None]]:
+    """The object with another version, and what writes that to its file."""
     from anykube.cli.scale import editable
     from anykube.cli.target import Target, target
     from anykube.objectfile import rewrite
@@ -105,12 +113,11 @@ def change_version(
     found = target(file, name)
     editable(found, named=name, what="version")
     text = with_version(found.text, version, found.source)
-    wanted = Target(load(text, found.source), text, found.source)
 
     def keep() -> None:
         rewrite(Path(found.source), found.text, text)
 
-    return apply_target(wanted, output, yes=yes, drain_seconds=drain_seconds, keep=keep, asked=asked)
+    return Target(load(text, found.source), text, found.source), keep
 
 
 def run_replace(

@@ -29,6 +29,7 @@ from anykube.plan.order import checked
 from anykube.plan.recover import ASIDE, begin_anew, running_kubelets
 from anykube.plan.recoverable import Recovery, affected
 from anykube.plan.rules import refuse_forbidden
+from anykube.plan.upgrade import foreseen
 from anykube.spec.model import Cluster
 from anykube.spec.nodes import nodes
 
@@ -67,6 +68,8 @@ def plan_restore(
     made = [ahead.phase(phase) for phase in BEFORE[:-1]]
     # A machine that does not exist yet is planned on what it will be, as everywhere.
     later = replace(facts, hosts={**known_hosts(facts, blueprint), **facts.hosts})
+    if made[0].pending:
+        later = replace(later, lock=foreseen(facts.lock, cluster))
     running = affected(cluster, later, blueprint, asked.recovery)
     if running is None:
         steps: tuple[Step, ...] = (_done(asked.recovery.node),)

@@ -43,28 +43,26 @@ def refuse_upgrade(
             )
 
 
-def version_to_go_back_to(record: Record) -> str:
-    """The version before the last upgrade. PlanError if there is no such way."""
+def way_back(record: Record) -> Upgrade:
+    """The last upgrade, whose source can be gone back to: by the same road within a minor version, from its
+    snapshot while it is unfinished (plan/rollback.py). PlanError if there is no such way."""
     upgrade = record.upgrade
     if upgrade is None or upgrade.back:
         raise PlanError(
-            f"{record.name} has not been upgraded since it {'went back' if upgrade else 'was made'}.",
-            remedy="anykube upgrade --to VERSION",
+            f"There is no upgrade of {record.name} to go back from.", remedy="anykube upgrade --to VERSION"
         )
-    if changes_minor(upgrade.source, upgrade.target):
-        state = "finished" if upgrade.finished else "begun"
+    if not changes_minor(upgrade.source, upgrade.target):
+        return upgrade
+    if upgrade.finished or not upgrade.file:
         place = f"{upgrade.file} on {upgrade.node}"
         raise PlanError(
-            f"The upgrade from {upgrade.source} to {upgrade.target} has {'been ' if upgrade.finished else ''}"
-            f"{state}: what {upgrade.target} has written, {upgrade.source} may not read.",
+            f"The upgrade from {upgrade.source} to {upgrade.target} has "
+            f"{'been finished' if upgrade.finished else 'no snapshot'}: what {upgrade.target} has written, "
+            f"{upgrade.source} may not read.",
             evidence=[f"etcd as it was before is kept: {place}"] if upgrade.file else (),
-            remedy=(
-                "restore a backup of before, with all that was written since lost: anykube restore"
-                if upgrade.finished
-                else "go on: anykube apply, which begins with the node that is not well"
-            ),
+            remedy="restore a backup of before, with all that was written since lost: anykube restore",
         )
-    return upgrade.source
+    return upgrade
 
 
 def is_open(window: Window, now: datetime) -> bool:

@@ -58,7 +58,8 @@ class Restoring:
     sha256, revision, keys, size, taken: of the snapshot.
     object, source: the cluster object to be true afterwards.  before: the object to return to, '' if there
     was no cluster here.  epoch: of the first run that touches nodes, 0 until then; what was moved aside there
-    since is what the cluster had before.
+    since is what the cluster had before.  file: where the snapshot lies on `node` if it is not here: that
+    which an upgrade began with, and this is its rollback.
     """
 
     archive: str
@@ -75,6 +76,11 @@ class Restoring:
     before: str = ""
     epoch: int = 0
     stage: Stage = Stage.BEGUN
+    file: str = ""
+
+    def command(self, name: str) -> str:
+        """What finishes it, for the cluster of this name."""
+        return f"anykube {'rollback' if self.file else 'restore'} -c {name}"
 
 
 def load(folder: Path) -> Restoring | None:
@@ -100,11 +106,12 @@ def refuse(folder: Path, what: str) -> None:
     found = load(folder)
     if found is None:
         return
+    this = "rollback" if found.file else "restore"
     back = f"; back to what was: anykube restore --abort -c {folder.name}"
     raise StateError(
-        f"A restore of {folder.name} is under way: {what} would stand in its way.",
+        f"A {this} of {folder.name} is under way: {what} would stand in its way.",
         evidence=[f"from {found.archive}, {found.stage}"],
-        remedy=f"finish it: anykube restore -c {folder.name}{'' if found.stage is Stage.SERVING else back}",
+        remedy=f"finish it: {found.command(folder.name)}{'' if found.stage is Stage.SERVING else back}",
     )
 
 

@@ -60,7 +60,8 @@ class UpgradeWorld(EtcdWorld):
             case effects.ReturnFiles(node, label, units):
                 self._return(node, self.kept.pop(f"{node} {label}", {}), units)
             case effects.PlaceFiles(node):
-                assert any(kept.startswith(f"{node} ") for kept in self.kept), f"{node} cannot go back"
+                known = any(kept.startswith(f"{node} ") for kept in self.kept)
+                assert known or node in self.unpacked, f"{node} cannot go back"
                 super().perform(effect)
             case _:
                 super().perform(effect)
