@@ -187,8 +187,10 @@ class _Order:
             self.steps[leftovers.id] = replace(leftovers, needs=(*leftovers.needs, step.id))
 
     def _starting_members(self) -> tuple[str, ...]:
-        """Steps that start members which are down: they must serve before one that runs may restart."""
-        return tuple(f"{name}/{ETCD}" for name in self._down if f"{name}/{ETCD}" in self.steps)
+        """Steps that start members which are down: they must serve before one that runs may restart. One that
+        runs without a leader, as too many others are down, is no such."""
+        down = [name for name in self._down if not self._restarts(name, ETCD)]
+        return tuple(f"{name}/{ETCD}" for name in down if f"{name}/{ETCD}" in self.steps)
 
     @property
     def _down(self) -> list[str]:
