@@ -21,7 +21,7 @@ fast: setup ## Tests without real clusters, under two minutes
 	@$(BIN)/pytest -q -m "not e2e and not soak" -n 2 --dist loadgroup
 
 e2e: setup ## Tests on real clusters of LXC nodes
-	@scripts/as-root $(BIN)/pytest -q -m e2e
+	@scripts/as-root $(BIN)/pytest -q -m "e2e and not soak"
 
 soak: setup ## Long fault sweeps
 	@scripts/as-root $(BIN)/pytest -q -m soak

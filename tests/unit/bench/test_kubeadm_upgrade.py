@@ -39,8 +39,8 @@ async def test_one_node_after_the_other(drain: bool) -> None:
 
 
 def lock(version: str) -> ArtifactLock:
-    names = ("kubeadm", "kubelet", "kubectl", "image-kube-apiserver", "image-kube-controller-manager")
-    names += ("image-kube-scheduler", "image-kube-proxy", "etcd")
+    names: tuple[str, ...] = ("kubeadm", "kubelet", "kubectl", "image-kube-apiserver")
+    names += ("image-kube-controller-manager", "image-kube-scheduler", "image-kube-proxy", "etcd")
     made = {
         name: LockedArtifact(name, version, "amd64", "binary", "built", version.replace(".", "") * 16, 1)
         for name in names
