@@ -61,6 +61,22 @@ def full_object(provider: str) -> dict[str, Any]:
                 "drainTimeout": 60,
                 "window": {"days": ["Mon", "Sun"], "start": "22:00", "hours": 4},
             },
+            "backup": {
+                "recipients": ["age1" + "q" * 58],
+                "every": "6h",
+                "keep": 7,
+                "to": {"folder": "/srv/backups"}
+                if provider == "machines"
+                else {
+                    "s3": {
+                        "bucket": "backups",
+                        "prefix": "clusters/demo",
+                        "endpoint": "https://s3.example.com",
+                        "region": "eu-1",
+                        "credentials": "/root/.aws/credentials",
+                    }
+                },
+            },
         },
     }
 
@@ -115,7 +131,7 @@ OBJECTS = {provider: full_object(provider) for provider in PROVIDERS}
 def tried(provider: str, path: Path) -> bool:
     """Each field once: of two alike items the second, of two objects the second only where it differs."""
     first = any(pair in (("pools", 0), ("hosts", 0)) for pair in pairwise(path))
-    return not first and (provider == "lxc" or "provider" in path)
+    return not first and (provider == "lxc" or "provider" in path or "folder" in path)
 
 
 STRING_FIELDS = [
