@@ -79,7 +79,12 @@ EDITS = (
     Edit(
         "other certificate",
         lambda host: host.path(CERTIFICATE).write_bytes(host.path("/etc/kubernetes/pki/ca.crt").read_bytes()),
-        (f"update file {CERTIFICATE}: is not the certificate or key that was issued",),
+        # No etcd answers on these hosts: then certificates are put right by the renew phase, before all else.
+        (
+            f"update file {CERTIFICATE}: its certificate is made anew",
+            f"restart unit kubelet.service: {CERTIFICATE} changes",
+        ),
+        ("restart kubelet.service", "stop kubelet.service", "start kubelet.service"),
     ),
     Edit(
         "other binary",

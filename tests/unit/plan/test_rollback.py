@@ -66,8 +66,8 @@ def go_back(world: UpgradeWorld, chance: random.Random, kill_after: int = 10**9)
 
 
 def newer_etcd_lies_ready(world: UpgradeWorld) -> set[str]:
-    """Nodes where a restart of etcd would start another version than runs: as the upgrade left some, and as no
-    way back may make any, because an older etcd would meet newer data."""
+    """Nodes where a restart of etcd would start another version than runs: as the upgrade left some, and as
+    no way back may make any, because an older etcd would meet newer data."""
     return {
         name
         for name, host in world.hosts.items()
